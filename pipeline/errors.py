@@ -1,0 +1,43 @@
+"""What can stop a run, and the exit code that each cause has.
+
+HeadwaterError
+├── UsageError          2   flags, recipe, inputs or output folder that cannot work
+├── TooManyDead         3   more unreadable records than --max_dead_share allows
+├── QuotaUnmet          4   human text too short for the quota at the wanted size
+└── BooksDoNotBalance   5   documents read are not documents disposed of; a defect, never the user's fault
+
+Anything else that ends a run (a dead worker, a full disk) is exit code 1.
+"""
+
+
+class HeadwaterError(Exception):
+    """A run that stops for a reason its user should read, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(HeadwaterError):
+    """Flags, recipe, inputs or output folder that cannot work."""
+
+    exit_code = 2
+
+
+class TooManyDead(HeadwaterError):
+    """More records were unreadable than the failure budget allows."""
+
+    exit_code = 3
+
+
+class QuotaUnmet(HeadwaterError):
+    """The human quota and the wanted size cannot both hold."""
+
+    exit_code = 4
+
+
+class BooksDoNotBalance(HeadwaterError):
+    """Documents read do not equal documents published, rejected and dead."""
+
+    exit_code = 5
+
+
+BY_EXIT_CODE = {error.exit_code: error for error in (UsageError, TooManyDead, QuotaUnmet, BooksDoNotBalance)}

@@ -1,0 +1,257 @@
+"""The recipe: everything that decides what is published, read from TOML, validated, and digested.
+
+The default lies in `recipe.toml` beside this file; a user's file is laid over it key by key, then `--set` and the flags.
+Equal recipes have equal digests whatever the order or layout of their files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+from classifiers.scorers import ScoreSettings, score_fields
+from pipeline.errors import UsageError
+from transforms.apply_rules import Rule, check_rule_fields
+from transforms.plan_mix import MixSettings
+from transforms.records import DOCUMENT_SCHEMA
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How inputs are cut and how many unreadable records are borne."""
+
+    split_bytes: int
+    """Bytes of input that a worker takes at a time."""
+    text_unit: str
+    """Plain text files: `file` = one document a file, `line` = one a line."""
+    max_dead_share: float
+    """Share of records that may be unreadable, 0..1 inclusive."""
+
+    def __post_init__(self) -> None:
+        _require("read.split_bytes", self.split_bytes, self.split_bytes >= 1 << 10, "at least 1024")
+        _require("read.text_unit", self.text_unit, self.text_unit in ("file", "line"), "file or line")
+        _require("read.max_dead_share", self.max_dead_share, 0 <= self.max_dead_share <= 1, "0..1")
+
+
+@dataclass(frozen=True)
+class OriginSettings:
+    """How declared origins are verified."""
+
+    max_false_positive_rate: float
+    """Share of human documents that may be taken for machine text."""
+    calibration: str
+    """Path of a calibration file; empty: the shipped one."""
+    reject_disputed: bool
+    """Whether a document declared human that the detector disputes is rejected, or published outside the human share."""
+
+
+@dataclass(frozen=True)
+class DedupSettings:
+    """Which duplicates are dropped."""
+
+    exact: bool
+    """Drop equal texts."""
+    near: bool
+    """Drop near-duplicates."""
+    min_similarity: float
+    """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
+    partitions: int
+    """Pieces that each shuffle is cut into."""
+
+    def __post_init__(self) -> None:
+        _require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
+        _require("dedup.partitions", self.partitions, 1 <= self.partitions <= 65536, "1..65536")
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """The form of the published files."""
+
+    row_group_documents: int
+    """Documents in a row group."""
+    zstd_level: int
+    """Compression level."""
+
+    def __post_init__(self) -> None:
+        _require("publish.row_group_documents", self.row_group_documents, self.row_group_documents >= 1, "at least 1")
+        _require("publish.zstd_level", self.zstd_level, 1 <= self.zstd_level <= 22, "1..22")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe."""
+
+    read: ReadSettings
+    """Section [read]."""
+    score: ScoreSettings
+    """Section [score]."""
+    origin: OriginSettings
+    """Section [origin]."""
+    rules: tuple[Rule, ...]
+    """The enabled rules, in order."""
+    dedup: DedupSettings
+    """Section [dedup]."""
+    mix: MixSettings
+    """Section [mix], and the number of shards."""
+    publish: PublishSettings
+    """Section [publish], less the number of shards."""
+    tables: Mapping[str, Any]
+    """The effective recipe as nested dictionaries, as stored in the manifest."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (first 16 hex digits) of the effective recipe in canonical JSON."""
+        return hashlib.sha256(json.dumps(self.tables, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def default_tables() -> dict[str, Any]:
+    """The default recipe as nested dictionaries."""
+    return tomllib.loads(resources.files("pipeline").joinpath("recipe.toml").read_text("utf-8"))
+
+
+def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The default recipe, under that of `path`, under `overrides` (dotted key -> value). Raises UsageError naming the key and the file."""
+    tables = default_tables()
+    if path:
+        try:
+            with open(path, "rb") as file:
+                own = tomllib.load(file)
+        except OSError as error:
+            raise UsageError(f"--recipe={path}: cannot be read ({error.strerror}); give the path of a TOML file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"--recipe={path}: is not valid TOML: {error}") from error
+        for key, value in _leaves(own):
+            _assign(tables, key, value, path)
+    for key, value in (overrides or {}).items():
+        _assign(tables, tuple(key.split(".")), value, "the command line")
+    return recipe_from_tables(tables)
+
+
+def recipe_from_tables(tables: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested dictionaries, as a manifest stores them. Raises UsageError."""
+    try:
+        publish = dict(tables["publish"])
+        shards = {"num_shards": publish.pop("num_shards") or None, "target_shard_bytes": publish.pop("target_shard_bytes")}
+        mix = dict(tables["mix"])
+        mix |= {"human_quota": _fraction(mix["human_quota"]), "max_documents": mix["max_documents"] or None, "max_tokens": mix["max_tokens"] or None}
+        score = {key: tuple(value) if isinstance(value, list) else value for key, value in tables["score"].items()}
+        recipe = Recipe(
+            read=ReadSettings(**tables["read"]),
+            score=ScoreSettings(**score),
+            origin=OriginSettings(**tables["origin"]),
+            rules=tuple(_rules(tables["rules"])),
+            dedup=DedupSettings(**tables["dedup"]),
+            mix=MixSettings(**mix, **shards),
+            publish=PublishSettings(**publish),
+            tables=tables,
+        )
+        check_rule_fields(recipe.rules, rule_schema(recipe.score))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"recipe: {error}") from error
+    for scorer, needed_for in _needed_scorers(recipe):
+        if scorer not in recipe.score.scorers:
+            raise UsageError(f"recipe: score.scorers lacks {scorer!r}, which {needed_for} needs; add it, or switch that off")
+    return recipe
+
+
+def rule_schema(settings: ScoreSettings):
+    """The fields that rules may name: every score, and the columns of a document that hold single values."""
+    import pyarrow as pa
+
+    named = {"source", "generator", "generation", "task", "declared_language"}
+    return pa.schema([*(field for field in DOCUMENT_SCHEMA if field.name in named), *score_fields(settings)])
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE` of `--set`: the value as TOML, or as a bare word. Raises UsageError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set={text}: must be KEY=VALUE, such as rules.gopher_too_few_words.min=30")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
+    yield "size", "every run"
+    yield "content_hash", "every run"
+    if recipe.dedup.near:
+        yield "signature", "dedup.near"
+    if recipe.mix.priority == "quality":
+        yield "quality", 'mix.priority = "quality"'
+
+
+def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:
+    for name, table in tables.items():
+        keys = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "enabled"}
+        if "field" not in keys:
+            raise ValueError(f"rules.{name}: names no field; a rule needs field and at least one of min, max, allow, deny")
+        if table.get("enabled", True):
+            yield Rule(name=name, **keys)
+
+
+RULE_KEYS = {"enabled": bool, **{field.name: object for field in dataclasses.fields(Rule) if field.name != "name"}}
+
+
+def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str) -> None:
+    section, dotted = key[0], ".".join(key)
+    if section not in tables:
+        raise UsageError(f"{where}: {dotted}: no such section{_nearest(section, tables)}")
+    if section == "rules":
+        if len(key) != 3 or key[2] not in RULE_KEYS:
+            known = ", ".join(RULE_KEYS)
+            raise UsageError(f"{where}: {dotted}: must be rules.NAME.KEY with KEY one of {known}{_nearest(key[-1], RULE_KEYS)}")
+        tables["rules"].setdefault(key[1], {})[key[2]] = value
+        return
+    if len(key) != 2 or key[1] not in tables[section]:
+        raise UsageError(f"{where}: {dotted}: no such key{_nearest(key[-1], tables[section])}")
+    present = tables[section][key[1]]
+    if not _same_kind(present, value, dotted):
+        raise UsageError(f"{where}: {dotted} = {value!r}: must be a {type(present).__name__}, such as {present!r}")
+    tables[section][key[1]] = value
+
+
+def _same_kind(present: Any, value: Any, dotted: str) -> bool:
+    if dotted == "mix.human_quota":
+        return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    if isinstance(present, bool) or isinstance(value, bool):
+        return isinstance(present, bool) and isinstance(value, bool)
+    if isinstance(present, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, type(present))
+
+
+def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _fraction(value: Any) -> Fraction:
+    # Through str: 0.1 is meant as one tenth, not as the binary fraction nearest to it.
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"mix.human_quota = {value!r}: must be a number from 0 to 1, such as 0.5 or 1/3") from error
+
+
+def _require(key: str, value: Any, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ValueError(f"{key} = {value!r}: must be {allowed}")

@@ -1,0 +1,118 @@
+"""Rules: bounds on scores and lists of allowed values, each with a name that becomes the reason of what it rejects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.records import Origin
+
+RULE_ORIGINS = (Origin.HUMAN, Origin.PRESUMED_HUMAN, Origin.SYNTHETIC, Origin.DISPUTED)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One bound that a document must keep. A document whose field is null is never rejected by it."""
+
+    name: str
+    """Reason given to what the rule rejects: snake_case."""
+    field: str
+    """The scored column it looks at."""
+    min: float | None = None
+    """Smallest value kept (inclusive)."""
+    max: float | None = None
+    """Largest value kept (inclusive)."""
+    allow: tuple = field(default=())
+    """The only values kept, for a column of words such as `language`; empty: any."""
+    deny: tuple = field(default=())
+    """Values never kept."""
+    origins: tuple[str, ...] = field(default=())
+    """Verified origins the rule applies to; empty: all."""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name != self.name.lower():
+            raise ValueError(f"rule name {self.name!r}: must be snake_case (letters, digits, underscores), as it becomes a rejection's reason")
+        if self.min is None and self.max is None and not self.allow and not self.deny:
+            raise ValueError(f"rules.{self.name}: has no bound; give at least one of min, max, allow, deny")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"rules.{self.name}: min {self.min} is above max {self.max}; nothing could pass")
+        unknown = [origin for origin in self.origins if origin not in RULE_ORIGINS]
+        if unknown:
+            raise ValueError(f"rules.{self.name}.origins: {unknown[0]!r} is not an origin; allowed: {', '.join(RULE_ORIGINS)}")
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The first rule that each of n documents breaks."""
+
+    rule: np.ndarray
+    """int16[n]: index into the rules, -1 where none is broken."""
+    value: np.ndarray
+    """float32[n]: the score that broke it (nan for a column of words)."""
+    limit: np.ndarray
+    """float32[n]: the bound it broke (nan likewise)."""
+
+
+def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
+    """Raises ValueError, listing the fields there are, for a rule whose field no scorer makes or whose bounds do not fit its type."""
+    for rule in rules:
+        if rule.field not in schema.names:
+            raise ValueError(f"rules.{rule.name}.field: no scorer makes {rule.field!r}; the fields are: {', '.join(sorted(schema.names))}")
+        kind = schema.field(rule.field).type
+        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if (rule.min is not None or rule.max is not None) and not numeric:
+            raise ValueError(f"rules.{rule.name}: {rule.field!r} is of type {kind}, which has no min or max; use allow or deny")
+        for value in (*rule.allow, *rule.deny):
+            try:
+                pa.scalar(value, kind)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise ValueError(f"rules.{rule.name}: value {value!r} does not fit {rule.field!r}, which is of type {kind}") from error
+
+
+def apply_rules(columns: pa.Table, origin_names: pa.Array, rules: Sequence[Rule]) -> Verdicts:
+    """The first broken rule of each document, in the order of `rules`.
+
+    `columns` holds every rule's field; `origin_names` (string[n]) the verified origins. Nulls break no rule.
+    """
+    n = columns.num_rows
+    first = np.full(n, -1, dtype=np.int16)
+    value = np.full(n, np.nan, dtype=np.float32)
+    limit = np.full(n, np.nan, dtype=np.float32)
+    for index, rule in enumerate(rules):
+        column = columns[rule.field]
+        undecided = first < 0
+        if rule.origins:
+            undecided &= _as_mask(pc.is_in(origin_names, value_set=pa.array(rule.origins, pa.string())))
+        for bound, broken in _broken(column, rule):
+            hit = undecided & broken
+            first[hit] = index
+            if bound is not None:
+                value[hit] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)[hit]
+                limit[hit] = bound
+            undecided &= ~hit
+    return Verdicts(first, value, limit)
+
+
+def _broken(column: pa.ChunkedArray, rule: Rule) -> list[tuple[float | None, np.ndarray]]:
+    checks = []
+    if rule.min is not None:
+        checks.append((rule.min, _as_mask(pc.less(column, _bound(rule.min, column.type)))))
+    if rule.max is not None:
+        checks.append((rule.max, _as_mask(pc.greater(column, _bound(rule.max, column.type)))))
+    if rule.allow:
+        kept = pc.is_in(column, value_set=pa.array(rule.allow, column.type))
+        checks.append((None, _as_mask(pc.and_(pc.invert(kept), pc.is_valid(column)))))
+    if rule.deny:
+        checks.append((None, _as_mask(pc.is_in(column, value_set=pa.array(rule.deny, column.type)))))
+    return checks
+
+
+def _bound(bound: float, kind: pa.DataType) -> pa.Scalar:
+    # A float32 column against a float64 bound would reject a score that equals the bound as written, such as 0.2.
+    return pa.scalar(bound, kind) if pa.types.is_floating(kind) else pa.scalar(bound)
+
+
+def _as_mask(broken: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    return pc.fill_null(broken, False).to_numpy(zero_copy_only=False)

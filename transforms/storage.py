@@ -1,0 +1,66 @@
+"""Opening and writing files, local or of any scheme that Beam's filesystems know, so that nothing half-written is ever seen.
+
+A local file is written beside its place under a temporary name, flushed to the disk and renamed: a reader sees the
+whole file or none, and a retried bundle overwrites its own work. On object stores an object appears when it is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` names a place on this machine's own disk."""
+    return "://" not in path
+
+
+def join_path(folder: str, *names: str) -> str:
+    """`folder/name/...` by the rules of the filesystem that `folder` lies on."""
+    return os.path.join(folder, *names) if is_local(folder) else FileSystems.join(folder, *names)
+
+
+def open_binary(path: str) -> BinaryIO:
+    """`path` for reading, as it lies there: never decompressed. Raises FileNotFoundError or OSError."""
+    if is_local(path):
+        return open(path, "rb")
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+@contextlib.contextmanager
+def open_arrow(path: str) -> Iterator[pa.NativeFile]:
+    """`path` for random access by Arrow."""
+    if is_local(path):
+        with pa.OSFile(path, "rb") as file:
+            yield file
+    else:
+        with contextlib.closing(open_binary(path)) as raw, pa.PythonFile(raw, "r") as file:
+            yield file
+
+
+@contextlib.contextmanager
+def write_whole(path: str) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path` whole when the block ends, and not at all when it raises."""
+    if not is_local(path):
+        with contextlib.closing(FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)) as file:
+            yield file
+        return
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path}.{uuid.uuid4().hex}.partial"
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

@@ -94,9 +94,7 @@ def split_words(utf8: np.ndarray, offsets: np.ndarray) -> Words:
     piece_offsets = np.zeros(n + 1, np.int64)
     counts, pretokens, text_chars = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
     used = _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, folded, exact, kinds, counts, pretokens, text_chars)
-    return Words(
-        piece_offsets, begins[:used], ends[:used], chars[:used], folded[:used], exact[:used], kinds[:used], counts, pretokens, text_chars
-    )
+    return Words(piece_offsets, begins[:used], ends[:used], chars[:used], folded[:used], exact[:used], kinds[:used], counts, pretokens, text_chars)
 
 
 @functools.lru_cache(maxsize=1)
@@ -199,7 +197,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
             if first_class >= 0:
                 if first_class == SYMBOL:
                     extends = code_point == first_code_point and at < end
-                elif this_class == LETTER or this_class == DIGIT:
+                elif this_class in (LETTER, DIGIT):
                     extends = first_class != IDEOGRAPH and first_class != COMPLEX
                     if extends:
                         last_class = this_class
@@ -207,7 +205,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
                             kind = KIND_LETTERS
                         else:
                             num_digits += 1
-                elif this_class == MARK or this_class == IGNORED:
+                elif this_class in (MARK, IGNORED):
                     extends = True
                 elif this_class == COMPLEX:
                     extends = first_class == COMPLEX and length < COMPLEX_CODE_POINTS
@@ -215,7 +213,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
                     extends = _next_class(utf8, at + size, end, classes) == last_class
                 elif this_class == CONNECTOR and first_class != IDEOGRAPH and first_class != COMPLEX:
                     following_class = _next_class(utf8, at + size, end, classes)
-                    extends = following_class == LETTER or following_class == DIGIT
+                    extends = following_class in (LETTER, DIGIT)
                 else:
                     extends = False
                 if extends:
@@ -242,12 +240,12 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
                 hash_exact = np.uint64(code_point) * prime + np.uint64(1)
                 hash_folded = np.uint64(shown) * prime + np.uint64(1)
                 first_code_point, num_digits = code_point, 0
-                if this_class == SYMBOL or this_class == CONNECTOR or this_class == APOSTROPHE or this_class == MID_NUMBER:
+                if this_class in (SYMBOL, CONNECTOR, APOSTROPHE, MID_NUMBER):
                     first_class, kind = SYMBOL, KIND_SYMBOL
                 else:
                     first_class, last_class = this_class, this_class
                     num_digits = 1 if this_class == DIGIT else 0
-                    kind = KIND_WORD if this_class == DIGIT or this_class == MARK else KIND_LETTERS
+                    kind = KIND_WORD if this_class in (DIGIT, MARK) else KIND_LETTERS
             at += size
         piece_offsets[text + 1] = used
         counts[text], pretokens[text], text_chars[text] = num_words, num_pretokens, num_chars

@@ -1,0 +1,168 @@
+"""Gopher's quality statistics: how much a text looks like prose rather than lists, markup or noise.
+
+*Source:* Rae et al. 2021 (arXiv 2112.11446), appendix A.1.1, in the reading of datatrove 0.10, whose words come from another
+splitter: like there, punctuation is in the denominator of the three shares per word, but no word has its length taken from it.
+"""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+
+from classifiers.text_batch import TextBatch
+from classifiers.words import KIND_LETTERS, KIND_SYMBOL, SPACE, TABLE_SIZE, WORD_SPLITTER_VERSION, code_point_tables, split_words
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+"""Words of which English prose holds at least two, in lower case as listed. *Source:* Rae et al. 2021, A.1.1."""
+
+STOP_TABLE_BITS = 12
+"""The kernel finds stop words in a table of 2**12 entries: small enough for the first-level cache."""
+
+HASHES, ELLIPSES, BULLET_LINES, ELLIPSIS_LINES, LINES, WORDS_WITH_LETTERS, WORD_CHARS, STOP_WORDS_SEEN = range(8)
+"""Columns of `count_marks`."""
+
+
+class GopherQualityScorer:
+    """The columns of `measure_quality`."""
+
+    name = "gopher_quality"
+    version = f"gopher-quality-1;{WORD_SPLITTER_VERSION}"
+    fields = pa.schema(
+        [
+            ("mean_word_chars", pa.float32()),
+            ("hash_word_share", pa.float32()),
+            ("ellipsis_word_share", pa.float32()),
+            ("bullet_line_share", pa.float32()),
+            ("ellipsis_line_share", pa.float32()),
+            ("alpha_word_share", pa.float32()),
+            ("stop_words", pa.int16()),
+        ]
+    )
+
+    def score(self, batch: TextBatch) -> dict[str, pa.Array]:
+        """The columns of `measure_quality`, never null."""
+        return {name: pa.array(column) for name, column in batch.derive(measure_quality).items()}
+
+
+def measure_quality(batch: TextBatch) -> dict[str, np.ndarray]:
+    """Gopher's quality statistics of every text, float32 but for `stop_words` (int16). Where there is nothing to divide by: 0.
+
+    * `mean_word_chars`: code points of a word, on average;
+    * `hash_word_share`, `ellipsis_word_share`: `#`, and `...` or its one-character form, per piece (word or run of one symbol);
+      can exceed 1;
+    * `alpha_word_share`: pieces with a letter per piece;
+    * `bullet_line_share`, `ellipsis_line_share`: lines (as `str.splitlines` has them) that begin with a bullet or `-`, or end
+      in an ellipsis, white space aside, per line;
+    * `stop_words`: how many of `STOP_WORDS` occur, 0 to 8.
+    """
+    words = batch.words
+    marks = count_marks(batch)
+    pieces, lines = np.diff(words.offsets), marks[:, LINES]
+    return {
+        "mean_word_chars": _share(marks[:, WORD_CHARS], words.counts),
+        "hash_word_share": _share(marks[:, HASHES], pieces),
+        "ellipsis_word_share": _share(marks[:, ELLIPSES], pieces),
+        "bullet_line_share": _share(marks[:, BULLET_LINES], lines),
+        "ellipsis_line_share": _share(marks[:, ELLIPSIS_LINES], lines),
+        "alpha_word_share": _share(marks[:, WORDS_WITH_LETTERS], pieces),
+        "stop_words": np.bitwise_count(marks[:, STOP_WORDS_SEEN]).astype(np.int16),
+    }
+
+
+def count_marks(batch: TextBatch) -> np.ndarray:
+    """int64[n, 8]: what the shares are made of; the last column has one bit for each stop word seen."""
+    words = batch.words
+    marks = np.zeros((len(batch), 8), np.int64)
+    stop_hashes, stop_table = _stop_table()
+    arrays = (words.offsets, words.begins, words.ends, words.chars, words.exact, words.kinds)
+    _count(batch.utf8, batch.offsets, *arrays, code_point_tables()[0], stop_hashes, stop_table, marks)
+    return marks
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part / whole` as float32, 0 where `whole` is 0."""
+    return (part / np.maximum(whole, 1)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _stop_table() -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of the stop words, and a table from the high bits of a hash to 1 + the place of the stop word that has them."""
+    utf8 = np.frombuffer(" ".join(STOP_WORDS).encode(), np.uint8)
+    hashes = split_words(utf8, np.array([0, len(utf8)])).exact
+    table = np.zeros(1 << STOP_TABLE_BITS, np.uint8)
+    slots = (hashes >> np.uint64(64 - STOP_TABLE_BITS)).astype(np.int64)
+    table[slots] = np.arange(1, len(hashes) + 1)
+    return hashes, table
+
+
+@njit(cache=True, nogil=True)
+def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, classes, stop_hashes, stop_table, marks):
+    """Walks the pieces of every text and looks at bytes only between them, where the line ends are."""
+    shift = np.uint64(64 - STOP_TABLE_BITS)
+    for text in range(len(offsets) - 1):
+        hashes, ellipses, bullet_lines, ellipsis_lines, lines = 0, 0, 0, 0, 0
+        letters, word_chars, seen = 0, 0, 0
+        at_line_start, ends_in_ellipsis, line_has_bytes = True, False, False
+        at, end = offsets[text], offsets[text + 1]
+        piece, last_piece = piece_offsets[text], piece_offsets[text + 1]
+        while at < end:
+            gap_end = np.int64(begins[piece]) if piece < last_piece else end
+            while at < gap_end:
+                code_point, size = np.int64(utf8[at]), 1
+                if code_point == 0x20:
+                    line_has_bytes = True
+                    at += 1
+                    continue
+                if 0xC2 <= code_point < 0xE0 and at + 1 < gap_end:
+                    code_point, size = (code_point & 0x1F) << 6 | np.int64(utf8[at + 1]) & 0x3F, 2
+                elif 0xE0 <= code_point < 0xF0 and at + 2 < gap_end:
+                    code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[at + 1]) & 0x3F) << 6 | np.int64(utf8[at + 2]) & 0x3F
+                    size = 3
+                elif code_point >= 0xF0:
+                    code_point, size = 0xE0001, 4
+                ends_line = 0x0A <= code_point <= 0x0D or 0x1C <= code_point <= 0x1E or code_point == 0x85
+                if ends_line or code_point == 0x2028 or code_point == 0x2029:
+                    if code_point == 0x0D and at + 1 < end and utf8[at + 1] == 0x0A:
+                        size = 2
+                    lines += 1
+                    ellipsis_lines += 1 if ends_in_ellipsis else 0
+                    at_line_start, ends_in_ellipsis, line_has_bytes = True, False, False
+                else:
+                    line_has_bytes = True
+                    if code_point >= TABLE_SIZE or classes[code_point] != SPACE:
+                        at_line_start, ends_in_ellipsis = False, False
+                at += size
+            if piece == last_piece:
+                break
+            ends_in_ellipsis, line_has_bytes = False, True
+            kind = kinds[piece]
+            if kind == KIND_SYMBOL:
+                first = utf8[at]
+                if first == 0x2E:
+                    ellipses += chars[piece] // 3
+                    ends_in_ellipsis = chars[piece] >= 3
+                elif first == 0x23:
+                    hashes += chars[piece]
+                elif first == 0x2D:
+                    bullet_lines += 1 if at_line_start else 0
+                elif first == 0xE2 and at + 2 < end and utf8[at + 1] == 0x80:
+                    if utf8[at + 2] == 0xA6:
+                        ellipses += chars[piece]
+                        ends_in_ellipsis = True
+                    elif utf8[at + 2] == 0xA2:
+                        bullet_lines += 1 if at_line_start else 0
+            else:
+                word_chars += chars[piece]
+                letters += 1 if kind == KIND_LETTERS else 0
+                entry = np.int64(stop_table[exact[piece] >> shift])
+                if entry > 0 and stop_hashes[entry - 1] == exact[piece]:
+                    seen |= 1 << (entry - 1)
+            at_line_start = False
+            at = np.int64(ends[piece])
+            piece += 1
+        if line_has_bytes:
+            lines += 1
+            ellipsis_lines += 1 if ends_in_ellipsis else 0
+        marks[text, 0], marks[text, 1], marks[text, 2], marks[text, 3] = hashes, ellipses, bullet_lines, ellipsis_lines
+        marks[text, 4], marks[text, 5], marks[text, 6], marks[text, 7] = lines, letters, word_chars, seen

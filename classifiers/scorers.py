@@ -1,0 +1,139 @@
+"""What a scorer is, which scorers there are, and how a run makes them from its settings.
+
+A scorer gives numbers and never drops anything; whoever decides reads the numbers.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from classifiers.text_batch import TextBatch
+from classifiers.words import PRETOKENS
+
+SCORER_NAMES = ("size", "gopher_quality", "gopher_repetition", "quality", "language", "ai_detector", "content_hash", "signature")
+"""Every scorer, in the order of their columns."""
+
+MAX_HASHES = 4096
+"""Most MinHashes (bands x rows) of a signature."""
+
+
+class Scorer(Protocol):
+    """Texts in, columns of numbers out."""
+
+    name: str
+    """One of `SCORER_NAMES`."""
+    version: str
+    """Changes whenever its numbers do: rules, table and model digest."""
+    fields: pa.Schema
+    """The columns it makes."""
+
+    def score(self, batch: TextBatch) -> dict[str, pa.Array]:
+        """One array of `len(batch)` for each of `fields`. Deterministic; a text's numbers do not depend on the rest of the batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """Which scorers run, and how."""
+
+    scorers: tuple[str, ...] = SCORER_NAMES
+    """Names of the scorers to run, of `SCORER_NAMES`, each at most once."""
+    bands: int = 14
+    """Bands of a MinHash signature: more find less similar pairs."""
+    rows_per_band: int = 8
+    """MinHashes in a band: more find fewer chance pairs. A pair of Jaccard s meets with probability 1 - (1 - s^rows)^bands."""
+    shingle_words: int = 5
+    """Words in a shingle."""
+    signature_seed: int = 1
+    """Seed of the MinHashes, 0 to 2**63 - 1. Only signatures of one seed can be compared."""
+    tokenizer: str = PRETOKENS
+    """What counts `tokens`: `headwater-pretokens-1`, or the path of a Hugging Face `tokenizers` JSON file."""
+    ai_detector: str = "fast"
+    """Tier of the AI-text detector."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "scorers", tuple(self.scorers))
+        unknown = [name for name in self.scorers if name not in SCORER_NAMES]
+        if unknown:
+            raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}; known: {', '.join(SCORER_NAMES)}")
+        if len(set(self.scorers)) != len(self.scorers) or not self.scorers:
+            raise ValueError(f"scorers must name at least one scorer, each once: {self.scorers}")
+        for key, low, high in (
+            ("bands", 1, MAX_HASHES),
+            ("rows_per_band", 1, MAX_HASHES),
+            ("shingle_words", 1, 64),
+            ("signature_seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{key} must be a whole number from {low} to {high}, not {value!r}")
+        if self.bands * self.rows_per_band > MAX_HASHES:
+            raise ValueError(f"bands x rows_per_band must be at most {MAX_HASHES}, not {self.bands} x {self.rows_per_band}")
+        for key in ("tokenizer", "ai_detector"):
+            if not isinstance(getattr(self, key), str) or not getattr(self, key):
+                raise ValueError(f"{key} must be a name or path, not {getattr(self, key)!r}")
+
+
+def make_scorers(settings: ScoreSettings) -> list[Scorer]:
+    """The scorers that `settings` names, in its order, with their models loaded.
+
+    Raises ValueError for a setting that a scorer refuses, and whatever a model's loader raises, with what to do about it.
+    """
+    return [_scorer_class(name)(*_ARGUMENTS.get(name, lambda _: ())(settings)) for name in settings.scorers]
+
+
+def score_fields(settings: ScoreSettings) -> pa.Schema:
+    """All columns that the scorers of `settings` make, in order. Loads no model."""
+    return pa.schema([field for name in settings.scorers for field in _fields_of(name, settings)])
+
+
+def warm_up(settings: ScoreSettings) -> None:
+    """Scores one tiny batch, so that kernels are compiled and models can be read before a process pool forks.
+
+    Takes up to 25 s of CPU where nothing is cached yet, under 1 s afterwards. Raises what `make_scorers` raises.
+    """
+    score(make_scorers(settings), TextBatch.of(["Every river begins as a spring.", ""]))
+
+
+def score(scorers: list[Scorer], batch: TextBatch) -> dict[str, pa.Array]:
+    """The columns of all `scorers`, in order."""
+    columns: dict[str, pa.Array] = {}
+    for scorer in scorers:
+        columns.update(scorer.score(batch))
+    return columns
+
+
+def _fields_of(name: str, settings: ScoreSettings) -> pa.Schema:
+    if name == "signature":  # the only scorer whose columns depend on settings
+        from classifiers.signature import signature_fields
+
+        return signature_fields(settings.bands, settings.rows_per_band)
+    return _scorer_class(name).fields
+
+
+def _scorer_class(name: str) -> type:
+    """Imported where it is needed: a run without the detector must not load its libraries."""
+    module, class_name = _CLASSES[name]
+    return getattr(importlib.import_module(f"classifiers.{module}"), class_name)
+
+
+_CLASSES = {
+    "size": ("content", "SizeScorer"),
+    "gopher_quality": ("gopher_quality", "GopherQualityScorer"),
+    "gopher_repetition": ("gopher_repetition", "GopherRepetitionScorer"),
+    "quality": ("quality", "QualityScorer"),
+    "language": ("language", "LanguageScorer"),
+    "ai_detector": ("ai_detector", "AiDetectorScorer"),
+    "content_hash": ("content", "ContentHashScorer"),
+    "signature": ("signature", "SignatureScorer"),
+}
+
+_ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
+    "size": lambda settings: (settings.tokenizer,),
+    "ai_detector": lambda settings: (settings.ai_detector,),
+    "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
+}
+"""What the constructors take that take something."""

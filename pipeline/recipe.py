@@ -117,9 +117,14 @@ def default_tables() -> dict[str, Any]:
     return tomllib.loads(resources.files("pipeline").joinpath("recipe.toml").read_text("utf-8"))
 
 
-def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """The default recipe, under that of `path`, under `overrides` (dotted key -> value). Raises UsageError naming the key and the file."""
+def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = None, scored_with: Mapping[str, Any] | None = None) -> Recipe:
+    """The default recipe, under that of `path`, under `overrides` (dotted key -> value). Raises UsageError naming the key and the file.
+
+    `scored_with` replaces the defaults of section [score] by the settings that shards were scored with.
+    """
     tables = default_tables()
+    if scored_with is not None:
+        tables["score"] = dict(scored_with)
     if path:
         try:
             with open(path, "rb") as file:

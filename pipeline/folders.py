@@ -1,0 +1,78 @@
+"""The folders of a run and of what it publishes."""
+
+from dataclasses import dataclass
+
+from transforms.storage import join_path
+
+PUBLISHED = ("data", "rejected", "dead_letters", "scored")
+"""What a run leaves, beside manifest.json and README.md."""
+WORK = ("spilled", "judged", "exact", "near", "kept")
+"""What only the run itself needs; deleted before publication."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run works: everything lies under one staging folder until it is published."""
+
+    root: str
+    """The staging folder."""
+
+    @property
+    def data(self) -> str:
+        """Published shards."""
+        return join_path(self.root, "data")
+
+    @property
+    def rejected(self) -> str:
+        """Parquet files of rejected documents."""
+        return join_path(self.root, "rejected")
+
+    @property
+    def dead_letters(self) -> str:
+        """JSONL files of unreadable records."""
+        return join_path(self.root, "dead_letters")
+
+    @property
+    def scored(self) -> str:
+        """Scored shards, the input of remix."""
+        return join_path(self.root, "scored")
+
+    @property
+    def spilled(self) -> str:
+        """Chunks of inputs that cannot be split where they lie."""
+        return join_path(self.root, "spilled")
+
+    @property
+    def judged(self) -> str:
+        """Decision files after origin and rules."""
+        return join_path(self.root, "judged")
+
+    @property
+    def exact(self) -> str:
+        """Decision files after exact duplicates."""
+        return join_path(self.root, "exact")
+
+    @property
+    def near(self) -> str:
+        """Decision files after near-duplicates."""
+        return join_path(self.root, "near")
+
+    @property
+    def kept(self) -> str:
+        """Kept rows on their way to the output shards."""
+        return join_path(self.root, "kept")
+
+    @property
+    def manifest(self) -> str:
+        """The manifest."""
+        return join_path(self.root, "manifest.json")
+
+    @property
+    def card(self) -> str:
+        """The dataset card."""
+        return join_path(self.root, "README.md")
+
+    @property
+    def refusal(self) -> str:
+        """Why a step of the graph stopped the run, for the command line to read: exit code and message."""
+        return join_path(self.root, "refusal.json")

@@ -1,0 +1,71 @@
+"""The funnel: what went in, what each stage turned down and why, what came out, and the quota as measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ORIGINS = ("human", "synthetic", "unknown")
+
+
+def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the funnel of a run from its manifest, one column for each declared origin."""
+    console = console or Console(width=None if Console().is_terminal else 100)
+    origins = [origin for origin in ORIGINS if any(account["declared_origin"] == origin for account in manifest["accounts"])]
+    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for origin in origins:
+        table.add_column("unlabelled" if origin == "unknown" else origin, justify="right")
+    table.add_column("all", justify="right")
+    for style, label, counts in funnel_rows(manifest):
+        table.add_row(label, *(_number(counts[origin]) for origin in origins), _number(sum(counts.values())), style=style)
+    console.print(table)
+    console.print()
+    for sentence in manifest["mix"]["sentences"]:
+        console.print(sentence, highlight=False)
+    for warning in manifest["mix"]["warnings"]:
+        console.print(f"note: {warning}", highlight=False)
+    console.print(quota_sentence(manifest), style="bold", highlight=False)
+
+
+def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
+    """(style, label, documents by declared origin) of each line of the funnel, in the order of the flow."""
+    rows: dict[tuple[str, str], Counter] = {}
+    read, published, as_origin = Counter(), Counter(), {}
+    for account in manifest["accounts"]:
+        origin = account["declared_origin"]
+        read[origin] += account["read"]
+        for entry in account["dead"]:
+            rows.setdefault(("unreadable", entry["reason"]), Counter())[origin] += entry["records"]
+        for entry in account["rejected"]:
+            rows.setdefault((entry["stage"], entry["reason"]), Counter())[origin] += entry["documents"]
+        for verified, count in account["published"].items():
+            published[origin] += count
+            as_origin.setdefault(verified, Counter())[origin] += count
+    stages = ("unreadable", "origin", "rules", "exact_duplicates", "near_duplicates", "mix")
+    lines = [("bold", "read", read)]
+    for (stage, reason), counts in sorted(rows.items(), key=lambda item: (stages.index(item[0][0]), -sum(item[1].values()), item[0][1])):
+        label = f"  - {reason}" if reason.startswith(stage.removesuffix("s")) else f"  - {stage}: {reason}"
+        lines.append(("", label, counts))
+    lines.append(("bold", "published", published))
+    lines += [("dim", f"  as {verified}", counts) for verified, counts in sorted(as_origin.items())]
+    return lines
+
+
+def quota_sentence(manifest: Mapping[str, Any]) -> str:
+    """One sentence: the quota promised, and measured overall and in the worst shard."""
+    quota = manifest["quota"]
+    if quota["measured_share"] is None:
+        return f"Human share of {quota['unit']}: nothing published, {quota['promised_share']:.1%} promised."
+    said = f"Human share of {quota['unit']}: {quota['measured_share']:.2%}, at least {quota['promised_share']:.1%} promised"
+    if quota["smallest_shard_share"] is not None:
+        said += f"; {quota['smallest_shard_share']:.2%} in the shard with the least (of {len(manifest['shards'])})"
+    return said + "."
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else "."

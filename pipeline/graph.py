@@ -1,0 +1,164 @@
+"""The whole flow on one page: SCORE -> DECIDE -> PUBLISH.
+
+Each step is a thin call of a transform; what it does stands in the file of that name under `transforms/`. Text stays on
+disk from SCORE to PUBLISH: what Beam carries are names of files, and numpy arrays of hashes and numbers.
+"""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
+
+from classifiers.calibration import LengthThresholds
+from pipeline.finishing import RunFacts, admit_run, admit_mix, finish_run
+from pipeline.folders import Folders
+from pipeline.recipe import Recipe
+from transforms.balance_books import add_counts
+from transforms.deduplicate_exact import FindExactDuplicates
+from transforms.deduplicate_near import FindNearDuplicates
+from transforms.dispose_documents import ShardDisposed, dispose_shard
+from transforms.inputs import FieldNames, Split
+from transforms.judge_documents import judge_shard
+from transforms.mix_to_quota import PlanMix
+from transforms.records import DecidedShard, Reason, ScoredShard, Stage
+from transforms.reject_duplicates import reject_duplicates
+from transforms.score_documents import SplitScored, recall_split, score_split
+from transforms.spill_unsplittable import spill_unsplittable
+from transforms.worker_pool import PoolDo
+from transforms.write_shards import ShardWritten, human_origins, write_shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what to read, by which recipe, and where to work."""
+
+    recipe: Recipe
+    """What decides."""
+    facts: RunFacts
+    """Who, where and when: what the manifest says of the run."""
+    folders: Folders
+    """Where it works until it publishes."""
+    thresholds: LengthThresholds | None
+    """Of the detector, by length; None where no detector scored."""
+    splits: tuple[Split, ...] = ()
+    """What to read and score (curate)."""
+    fields: FieldNames | None = None
+    """What the records' fields are called (curate)."""
+    scored: tuple[str, ...] = ()
+    """Scored shards to start from instead (remix)."""
+    write: bool = True
+    """Whether to publish, or only to say what would be (plan)."""
+
+
+def build_graph(root: beam.Pipeline, job: Job) -> None:
+    """Adds the whole run to `root`; its last step publishes."""
+    scored = root | "Score" >> Score(job)
+    catalog = scored | "ListShards" >> beam.combiners.ToList() | "AdmitRun" >> beam.Map(admit_run, job.recipe, job.folders)
+    shards = catalog | "EachShard" >> beam.FlatMap(lambda run: run.shards).with_output_types(ScoredShard) | "SpreadShards" >> beam.Reshuffle()
+
+    decided = shards | "Decide" >> Decide(job)
+    cuts = decided | "PlanMix" >> PlanMix(job.recipe.mix) | "AdmitMix" >> beam.Map(admit_mix, job.recipe, job.folders)
+
+    counts, written = (decided, cuts) | "Publish" >> Publish(job)
+    _ = (
+        root
+        | "Last" >> beam.Create([job.facts])
+        | "FinishRun"
+        >> beam.Map(finish_run, AsSingleton(catalog), AsSingleton(cuts), AsSingleton(counts), AsSingleton(written), job.recipe, job.folders, job.write)
+    )
+
+
+class Score(beam.PTransform):
+    """Splits of the inputs, or scored shards of an earlier run -> one `SplitScored` each, its Parquet shard on disk."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def expand(self, root):
+        job, folders = self._job, self._job.folders
+        if job.scored:
+            recall = PoolDo("recall", recall_split)
+            return root | "ScoredShards" >> beam.Create(job.scored) | "SpreadScored" >> beam.Reshuffle() | "RecallScores" >> _pool(recall, SplitScored)
+        whole = root | "Splits" >> beam.Create([split for split in job.splits if not split.needs_spill])
+        packed = root | "PackedInputs" >> beam.Create([split for split in job.splits if split.needs_spill])
+        unpack = PoolDo("unpack", spill_unsplittable, folders.spilled, job.fields)
+        score = PoolDo("score", score_split, job.fields, job.recipe.score, folders.scored, folders.dead_letters)
+        chunks = packed | "SpreadPacked" >> beam.Reshuffle() | "SpillUnsplittable" >> _pool(unpack, Split)
+        return (whole, chunks) | "AllSplits" >> beam.Flatten() | "SpreadSplits" >> beam.Reshuffle() | "ScoreSplits" >> _pool(score, SplitScored)
+
+
+class Decide(beam.PTransform):
+    """Scored shards -> decided shards: origins verified, rules applied, duplicates marked."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def expand(self, shards):
+        recipe, folders = self._job.recipe, self._job.folders
+        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, folders.judged)
+        decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
+        if recipe.dedup.exact:
+            found = decided | "FindExactDuplicates" >> FindExactDuplicates(recipe.dedup.partitions)
+            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, folders.exact)
+        if recipe.dedup.near:
+            near = FindNearDuplicates(
+                bands=recipe.score.bands, min_similarity=recipe.dedup.min_similarity, num_partitions=recipe.dedup.partitions
+            )
+            found = decided | "FindNearDuplicates" >> near
+            decided = (decided, found) | "RejectNear" >> RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, folders.near)
+        return decided
+
+
+class RejectDuplicates(beam.PTransform):
+    """(decided shards, duplicates found by shard) -> decided shards with those documents rejected."""
+
+    def __init__(self, stage: Stage, reason: Reason, folder: str):
+        self._stage, self._reason, self._folder = stage, reason, folder
+
+    def expand(self, decided_and_found):
+        decided, found = decided_and_found
+        keyed = decided | "KeyByShard" >> beam.Map(lambda one: (one.shard.index, one)).with_output_types(tuple[int, DecidedShard])
+        reject = PoolDo("reject", reject_duplicates, self._stage, self._reason, self._folder)
+        return (
+            {"decided": keyed, "found": found}
+            | "JoinByShard" >> beam.CoGroupByKey()
+            | "Joined" >> beam.Map(lambda joined: (next(iter(joined[1]["decided"])), list(joined[1]["found"])))
+            | "Reject" >> _pool(reject, DecidedShard)
+        )
+
+
+class Publish(beam.PTransform):
+    """(decided shards, the mix) -> (counts of every disposition, the output shards as written), one element each."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def expand(self, decided_and_cuts):
+        decided, cuts = decided_and_cuts
+        recipe, folders = self._job.recipe, self._job.folders
+        num_shards = cuts | "NumShards" >> beam.Map(lambda one: one.plan.num_shards)
+        places = (folders.kept, folders.rejected) if self._job.write else (None, None)
+        dispose = PoolDo("mix", dispose_shard, recipe.mix, *places)
+        write = PoolDo(
+            "write",
+            write_shard,
+            human_origins(recipe.mix.count_presumed_human),
+            folders.data,
+            recipe.publish.row_group_documents,
+            recipe.publish.zstd_level,
+        )
+        disposed = decided | "DisposeShards" >> beam.ParDo(dispose, AsSingleton(cuts)).with_output_types(ShardDisposed)
+        counts = disposed | "Counts" >> beam.Map(lambda one: one.counts) | "SumCounts" >> beam.CombineGlobally(add_counts)
+        written = (
+            disposed
+            | "SpilledRows" >> beam.FlatMap(lambda one: one.spilled)
+            | "GroupByOutputShard" >> beam.GroupByKey()
+            | "Gathered" >> beam.Map(lambda keyed: (keyed[0], list(keyed[1])))
+            | "WriteShards" >> beam.ParDo(write, AsSingleton(num_shards)).with_output_types(ShardWritten)
+            | "ListWritten" >> beam.combiners.ToList()
+        )
+        return counts, written
+
+
+def _pool(function: PoolDo, output: type) -> beam.ParDo:
+    return beam.ParDo(function).with_output_types(output)

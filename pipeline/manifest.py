@@ -1,0 +1,136 @@
+"""The manifest: what a run promised, what it measured, and everything needed to run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.recipe import Recipe
+from transforms.balance_books import Account
+from transforms.plan_mix import MixPlan, MixSettings
+from transforms.write_shards import ShardWritten
+
+if TYPE_CHECKING:
+    from pipeline.finishing import Counts, RunCatalog, RunFacts
+
+FORMAT = 1
+"""Version of the manifest's layout."""
+VERSIONED = ("headwater", "apache-beam", "pyarrow", "numpy", "fasttext-community", "pycld2", "xxhash")
+
+
+def build_manifest(
+    facts: RunFacts,
+    recipe: Recipe,
+    catalog: RunCatalog,
+    accounts: Sequence[Account],
+    counts: Counts,
+    plan: MixPlan,
+    written: Sequence[ShardWritten],
+    scored: Mapping[str, Any],
+    *,
+    finished_at: str,
+) -> dict[str, Any]:
+    """The manifest as nested dictionaries. Everything but the run's own facts and times depends on inputs and recipe alone."""
+    mix = recipe.mix
+    totals = _published_units(counts, human_too=mix.count_presumed_human)
+    unit = dict((name, (human, total)) for name, human, total in totals)[mix.quota_unit]
+    shares = [_share(shard, mix.quota_unit) for shard in written]
+    return {
+        "format": FORMAT,
+        "run": {
+            "id": facts.run_id,
+            "mode": facts.mode,
+            "started_at": facts.started_at,
+            "finished_at": finished_at,
+            "command": list(facts.command),
+            "inputs": [{"name": name, "pattern": pattern, "origin": origin} for name, pattern, origin in facts.inputs],
+        },
+        "quota": {
+            "promised": str(mix.human_quota),
+            "promised_share": float(mix.human_quota),
+            "unit": mix.quota_unit,
+            "counts_as_human": ["human", "presumed_human"] if mix.count_presumed_human else ["human"],
+            "measured_share": unit[0] / unit[1] if unit[1] else None,
+            "smallest_shard_share": min(shares, default=None),
+        },
+        "published": {name: {"human": human, "all": total} for name, human, total in totals},
+        "accounts": [_account(account) for account in accounts],
+        "origin_conflicts": catalog.origin_conflicts,
+        "mix": {"sentences": list(plan.sentences()), "warnings": list(plan.warnings), "num_shards": plan.num_shards},
+        "shards": [_shard(shard, mix.quota_unit) for shard in written],
+        "digest": content_digest(written),
+        "recipe_digest": recipe.digest,
+        "recipe": recipe.tables,
+        "scorers": scored["scorers"],
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+    }
+
+
+def content_digest(written: Sequence[ShardWritten]) -> str:
+    """SHA-256 over the names and digests of the published files, in order of name: equal for equal content."""
+    digest = hashlib.sha256()
+    for shard in sorted(written, key=lambda one: one.name):
+        digest.update(f"{shard.name} {shard.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def quota_faults(written: Sequence[ShardWritten], mix: MixSettings) -> list[str]:
+    """A sentence for each published file, and for all of them together, that holds less human text than promised.
+
+    Exact: integers against a fraction.
+    """
+    faults, all_human, all_units = [], 0, 0
+    for shard in written:
+        human, total = {name: (human, total) for name, human, total in shard.units}[mix.quota_unit]
+        all_human, all_units = all_human + human, all_units + total
+        if human < mix.human_quota * total:
+            faults.append(f"{shard.name} holds {human:,} human of {total:,} {mix.quota_unit}, less than the quota of {mix.human_quota}")
+    if all_human < mix.human_quota * all_units:
+        faults.append(f"all files hold {all_human:,} human of {all_units:,} {mix.quota_unit}, less than the quota of {mix.human_quota}")
+    return faults
+
+
+def _published_units(counts: Counts, *, human_too: bool) -> list[tuple[str, int, int]]:
+    human_origins = ("human", "presumed_human") if human_too else ("human",)
+    published = [(key[2], units) for key, units in counts if key[3] == "published"]
+    return [
+        (name, sum(units[place] for origin, units in published if origin in human_origins), sum(units[place] for _, units in published))
+        for place, name in enumerate(("documents", "tokens", "bytes"))
+    ]
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
+        "source": account.source,
+        "declared_origin": account.declared_origin,
+        "read": account.read,
+        "published": dict(account.published),
+        "rejected": [{"stage": stage, "reason": reason, "documents": count} for (stage, reason), count in account.rejected],
+        "dead": [{"stage": stage, "reason": reason, "records": count} for (stage, reason), count in account.dead],
+    }
+
+
+def _shard(shard: ShardWritten, unit: str) -> dict[str, Any]:
+    return {
+        "name": shard.name,
+        **{name: {"human": human, "all": total} for name, human, total in shard.units},
+        "human_share": _share(shard, unit),
+        "origins": dict(shard.origins),
+        "file_bytes": shard.file_bytes,
+        "sha256": shard.sha256,
+    }
+
+
+def _share(shard: ShardWritten, unit: str) -> float | None:
+    human, total = {name: (human, total) for name, human, total in shard.units}[unit]
+    return human / total if total else None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,255 @@
+"""Every flag of the command line, where it lands, and what it means.
+
+Flags that decide what is published are keys of the recipe under another name; the table below says which. Whatever is not
+listed here goes to Beam, if Beam knows it; a flag that nobody knows is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.errors import UsageError
+from pipeline.recipe import default_tables, parse_assignment
+from transforms.inputs import FIELD_ALIASES, FieldNames, InputError, InputSpec, parse_input
+from transforms.records import Origin
+
+IN_MEMORY_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+"""The default, by its full name: plain DirectRunner may pick Prism and try to download it."""
+
+
+@dataclass(frozen=True)
+class RecipeFlag:
+    """A flag that overrides one key of the recipe."""
+
+    flag: str
+    """As typed, without the dashes."""
+    key: str
+    """Dotted key of the recipe."""
+    help: str
+    """What it does, with its unit."""
+    choices: tuple[str, ...] = ()
+    """The only values allowed."""
+
+
+RECIPE_FLAGS = {
+    "what is published": (
+        RecipeFlag("human_quota", "mix.human_quota", "smallest share of human text, 0..1 or a fraction such as 1/3, overall and in every shard"),
+        RecipeFlag("quota_unit", "mix.quota_unit", "what the share is counted in", ("documents", "tokens", "bytes")),
+        RecipeFlag("max_documents", "mix.max_documents", "documents wanted at most; 0 = no limit"),
+        RecipeFlag("max_tokens", "mix.max_tokens", "tokens wanted at most; 0 = no limit"),
+        RecipeFlag("on_shortage", "mix.on_shortage", "too little human text for the wanted size: stop with exit code 4, or publish less", ("fail", "shrink")),
+        RecipeFlag("priority", "mix.priority", "which documents go first", ("quality", "random")),
+        RecipeFlag("count_presumed_human", "mix.count_presumed_human", "count unlabelled text that the detector takes for human towards the quota"),
+        RecipeFlag("seed", "mix.seed", "seed of every choice and of the shuffle"),
+        RecipeFlag("num_shards", "publish.num_shards", "published files; 0 = by size"),
+        RecipeFlag("target_shard_bytes", "publish.target_shard_bytes", "bytes of text in a published file, about"),
+    ),
+    "what is recognised and dropped": (
+        RecipeFlag("max_false_positive_rate", "origin.max_false_positive_rate", "share of human documents that may be taken for machine text, 0..1"),
+        RecipeFlag("calibration", "origin.calibration", "calibration made by `python -m classifiers calibrate`; empty = the shipped one"),
+        RecipeFlag("reject_disputed", "origin.reject_disputed", "reject text declared human that the detector disputes, or publish it as not human"),
+        RecipeFlag("min_similarity", "dedup.min_similarity", "estimated Jaccard similarity from which two documents are near-duplicates, 0..1"),
+    ),
+}
+SCORE_FLAGS = (
+    RecipeFlag("ai_detector", "score.ai_detector", "which AI-text detector scores"),
+    RecipeFlag("tokenizer", "score.tokenizer", "what `tokens` counts: headwater-pretokens-1, or a Hugging Face tokenizers JSON file"),
+    RecipeFlag("split_bytes", "read.split_bytes", "bytes of input that a worker takes at a time"),
+    RecipeFlag("text_unit", "read.text_unit", "plain text files: one document a file, or one a line", ("file", "line")),
+    RecipeFlag("max_dead_share", "read.max_dead_share", "share of unreadable records, 0..1, beyond which the run stops with exit code 3"),
+)
+INPUT_FLAGS = {
+    "human": (Origin.HUMAN, "verified human text"),
+    "synthetic": (Origin.SYNTHETIC, "text written by models"),
+    "unlabelled": (Origin.UNKNOWN, "text of unknown origin"),
+    "input": (None, "text whose origin stands in a field of each record"),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `headwater`."""
+    parser = argparse.ArgumentParser(
+        prog="headwater",
+        description="Curates training text: finds AI-written text, drops faults and duplicates, and guarantees a quota of human text.",
+        epilog="Exit codes: 0 done; 1 stopped by a fault of the machine; 2 usage or recipe; 3 too many unreadable records; 4 quota unmet; 5 books do not balance.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    curate = commands.add_parser("curate", help="score, decide and publish", allow_abbrev=False)
+    remix = commands.add_parser("remix", help="decide and publish again from the scores of an earlier run", allow_abbrev=False)
+    plan = commands.add_parser("plan", help="what a mix would be; writes nothing", allow_abbrev=False)
+
+    _add_inputs(curate, required=True)
+    _add_output(curate)
+    remix.add_argument("--scored", metavar="DIR", required=True, help="the scored/ folder of an earlier run")
+    _add_output(remix)
+    plan.add_argument("--scored", metavar="DIR", help="the scored/ folder of an earlier run; or give inputs, which are scored first")
+    _add_inputs(plan, required=False)
+    demo = commands.add_parser("demo", help="curate text that comes with Python and with Headwater", allow_abbrev=False)
+    demo.add_argument("--output", metavar="DIR", default="demo_out", help="where the dataset is published (default: demo_out; replaced if it is there)")
+    demo.set_defaults(overwrite=True, **{flag: None for flag in INPUT_FLAGS}, **{f"{role}_field": None for role in FIELD_ALIASES})
+    for command in (curate, remix, plan, demo):
+        _add_recipe(command, with_scores=command is not remix)
+        _add_running(command)
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; `beam` holds what is left for Beam. Raises UsageError, or SystemExit(2) with a message."""
+    parsed, rest = make_parser().parse_known_args(arguments)
+    _check_beam_flags(rest, parsed)
+    parsed.beam = rest
+    return parsed
+
+
+def inputs_of(parsed: argparse.Namespace) -> list[InputSpec]:
+    """The inputs named on the command line. Raises UsageError for a bad or repeated name."""
+    inputs: dict[str, InputSpec] = {}
+    for flag, (origin, _) in INPUT_FLAGS.items():
+        for argument in getattr(parsed, flag) or ():
+            try:
+                spec = parse_input(argument, origin)
+            except InputError as error:
+                raise UsageError(f"--{flag}={argument}: {error}") from error
+            if spec.name in inputs:
+                raise UsageError(f"--{flag}={argument}: two inputs are named {spec.name!r}; every input needs a name of its own")
+            inputs[spec.name] = spec
+    if not inputs:
+        raise UsageError("no input; give at least one of " + ", ".join(f"--{flag} NAME=GLOB" for flag in INPUT_FLAGS))
+    return list(inputs.values())
+
+
+def fields_of(parsed: argparse.Namespace) -> FieldNames:
+    """The field names given on the command line. Raises UsageError."""
+    try:
+        return FieldNames(**{role: getattr(parsed, f"{role}_field") for role in FIELD_ALIASES})
+    except InputError as error:
+        raise UsageError(str(error)) from error
+
+
+def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Recipe key -> value, from the flags and then from `--set`."""
+    overrides = {}
+    for flag in (*(flag for group in RECIPE_FLAGS.values() for flag in group), *SCORE_FLAGS):
+        value = getattr(parsed, flag.flag, None)
+        if value is not None:
+            overrides[flag.key] = value
+    for assignment in parsed.set or ():
+        key, value = parse_assignment(assignment)
+        overrides[key] = value
+    return overrides
+
+
+def beam_options(parsed: argparse.Namespace) -> PipelineOptions:
+    """Options for Beam: the runner, and whatever else was given for it."""
+    return PipelineOptions([f"--runner={parsed.runner}", *parsed.beam])
+
+
+def _add_inputs(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    group = parser.add_argument_group("inputs" + (" (at least one)" if required else ""))
+    for flag, (_, what) in INPUT_FLAGS.items():
+        group.add_argument(f"--{flag}", action="append", metavar="NAME=GLOB", help=f"{what}; repeatable")
+    fields = parser.add_argument_group("names of the records' fields (default: the usual names)")
+    for role, aliases in FIELD_ALIASES.items():
+        fields.add_argument(f"--{role}_field", metavar="NAME", help=f"default: {', '.join(aliases)}")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", metavar="DIR", required=True, help="where the dataset is published: a new or empty folder")
+    group.add_argument("--overwrite", action="store_true", help="replace the dataset that is already there")
+
+
+def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
+    defaults = default_tables()
+    groups = dict(RECIPE_FLAGS)
+    if with_scores:
+        groups["how inputs are read and scored"] = SCORE_FLAGS
+    for title, flags in groups.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            section, key = flag.key.split(".")
+            default = defaults[section][key]
+            kind, metavar = _kind(default, flag)
+            group.add_argument(
+                f"--{flag.flag}", type=kind, choices=flag.choices or None, metavar=metavar, help=f"{flag.help} (default: {_shown(default)})",
+                **({"nargs": "?", "const": True} if isinstance(default, bool) else {}),
+            )
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--recipe", metavar="FILE", help="TOML file laid over the default recipe")
+    group.add_argument("--set", action="append", metavar="KEY=VALUE", help="one key of the recipe, such as rules.top_2gram.max=0.3; repeatable")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument("--runner", default=IN_MEMORY_RUNNER, help="Beam runner (default: in memory on this machine); its own flags pass through")
+    group.add_argument("--workers", type=_whole, default=None, metavar="N", help="processes on this machine (default: one for each core)")
+    group.add_argument("--progress", choices=("auto", "bars", "lines", "none"), default="auto", help="how progress is shown (default: bars on a terminal)")
+    group.add_argument("--debug", action="store_true", help="show tracebacks and Beam's own log")
+
+
+def _kind(default: Any, flag: RecipeFlag) -> tuple[Any, str | None]:
+    if flag.key == "mix.human_quota":
+        return str, "SHARE"
+    if isinstance(default, bool):
+        return _truth, "true|false"
+    if isinstance(default, int):
+        return int, "N"
+    if isinstance(default, float):
+        return float, "X"
+    return str, None if flag.choices else "VALUE"
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) if default != "" else "the shipped one"
+
+
+def _check_beam_flags(rest: Sequence[str], parsed: argparse.Namespace) -> None:
+    known = _beam_flags()
+    ours = {name for name in vars(parsed) if name not in ("command", "beam")}
+    for argument in rest:
+        if not argument.startswith("--"):
+            continue
+        name = argument[2:].partition("=")[0]
+        if name in known or name.removeprefix("no_") in known:
+            continue
+        close = difflib.get_close_matches(name, sorted(ours | known), 1)
+        hint = f"; did you mean --{close[0]}?" if close else f"; `headwater {parsed.command} --help` lists those there are"
+        raise UsageError(f"--{name}: no such flag{hint}")
+    stray = [argument for index, argument in enumerate(rest) if not argument.startswith("-") and (index == 0 or not rest[index - 1].startswith("-"))]
+    if stray:
+        raise UsageError(f"{stray[0]!r}: not a flag; inputs are given as --human NAME=GLOB, --synthetic NAME=GLOB, --unlabelled NAME=GLOB")
+
+
+def _beam_flags() -> set[str]:
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for options in PipelineOptions.__subclasses__():
+        if "_add_argparse_args" in vars(options):
+            options._add_argparse_args(parser)
+    return {option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")}
+
+
+def default_workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

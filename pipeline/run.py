@@ -1,0 +1,207 @@
+"""Runs one command: plans the work, starts the cores, runs the graph, and says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from classifiers.calibration import LengthThresholds, load_calibration
+from classifiers.scorers import warm_up
+from pipeline.demo import write_demo_inputs
+from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
+from pipeline.finishing import RunFacts, now
+from pipeline.folders import Folders
+from pipeline.funnel import print_funnel
+from pipeline.graph import Job, build_graph
+from pipeline.options import beam_options, default_workers, fields_of, inputs_of, overrides_of
+from pipeline.progress import RunProgress
+from pipeline.publishing import stage_output
+from pipeline.recipe import Recipe, load_recipe
+from transforms.inputs import InputError
+from transforms.plan_splits import plan_splits
+from transforms.score_documents import read_scored_metadata
+from transforms.storage import is_local, join_path, open_binary
+from transforms.worker_pool import start_pool, stop_pool
+
+LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "InMemoryRunner", "BundleBasedDirectRunner")
+"""Runners that run in this process, to which a pool of processes adds the other cores."""
+
+
+def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any]:
+    """Runs `curate`, `remix` or `plan`, prints the funnel, and returns the manifest. Raises HeadwaterError."""
+    if parsed.command == "demo":
+        return _run_demo(parsed, command_line)
+    began = time.monotonic()
+    logging.getLogger().setLevel(logging.INFO if parsed.debug else logging.ERROR)
+    from_scores = getattr(parsed, "scored", None) is not None
+    if from_scores:
+        scored = scored_shards(parsed.scored)
+        recipe = remix_recipe(parsed, scored[0])
+        inputs: tuple = (("scored", parsed.scored, "as scored"),)
+        work: dict[str, Any] = {"scored": tuple(scored)}
+        total_bytes = 0
+    else:
+        recipe = load_recipe(parsed.recipe, overrides_of(parsed))
+        specs, fields = inputs_of(parsed), fields_of(parsed)
+        try:
+            splits = plan_splits(specs, fields, split_bytes=recipe.read.split_bytes, text_unit=recipe.read.text_unit)
+        except InputError as error:
+            raise UsageError(str(error)) from error
+        inputs = tuple((spec.name, spec.pattern, spec.origin or "by record") for spec in specs)
+        work = {"splits": tuple(splits), "fields": fields}
+        total_bytes = sum(split.num_bytes for split in splits)
+    thresholds = detector_thresholds(recipe)
+    output = getattr(parsed, "output", "")
+    facts = RunFacts(
+        run_id=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}",
+        mode=parsed.command,
+        output=output,
+        started_at=now(),
+        command=command_line,
+        inputs=inputs,
+        overwrite=getattr(parsed, "overwrite", False),
+    )
+    with _staging(parsed, facts) as folders:
+        if from_scores and output:
+            _keep_dead_letters(parsed.scored, folders)
+        job = Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, write=bool(output), **work)
+        _run_graph(job, parsed, total_bytes)
+        manifest_path = join_path(output, "manifest.json") if output else folders.manifest
+        with contextlib.closing(open_binary(manifest_path)) as file:
+            manifest = json.loads(file.read())
+    print_funnel(manifest)
+    elapsed = time.monotonic() - began
+    print(f"Published to {output} in {elapsed:,.1f} s." if output else f"Nothing was written: this is a plan, made in {elapsed:,.1f} s.")
+    return manifest
+
+
+def _run_demo(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder:
+        for flag, path in write_demo_inputs(folder).items():
+            setattr(parsed, flag, [f"demo-{flag}={path}"])
+        parsed.command = "curate"
+        return run_command(parsed, command_line)
+
+
+def scored_shards(folder: str) -> list[str]:
+    """Paths of the scored shards in `folder`, sorted. Raises UsageError if there is none."""
+    pattern = join_path(folder, "*.parquet")
+    if is_local(folder):
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
+    else:
+        found = sorted(metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list)
+    if not found:
+        raise UsageError(f"--scored={folder}: holds no scored shards; give the scored/ folder that `headwater curate` left")
+    return found
+
+
+def remix_recipe(parsed: Namespace, shard: str) -> Recipe:
+    """The recipe of a run that starts from scored shards: its section [score] is theirs. Raises UsageError if another was asked for."""
+    try:
+        about = read_scored_metadata(shard)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"--scored: {error}") from error
+    recipe = load_recipe(parsed.recipe, overrides_of(parsed), scored_with=about["settings"])
+    for key, value in recipe.tables["score"].items():
+        if value != about["settings"][key]:
+            raise UsageError(
+                f"score.{key} = {value!r}, but the shards in {parsed.scored} were scored with {about['settings'][key]!r}; "
+                "leave it out, or score again with `headwater curate`"
+            )
+    return recipe
+
+
+def detector_thresholds(recipe: Recipe) -> LengthThresholds | None:
+    """The detector's thresholds for the false-positive rate that the recipe tolerates. Raises UsageError."""
+    if "ai_detector" not in recipe.score.scorers:
+        return None
+    try:
+        return load_calibration(recipe.origin.calibration or None).thresholds(recipe.origin.max_false_positive_rate)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"origin: {error}") from error
+
+
+@contextlib.contextmanager
+def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
+    if facts.output:
+        if getattr(parsed, "scored", None) and is_local(facts.output) and is_local(parsed.scored):
+            output, scored = os.path.realpath(facts.output), os.path.realpath(parsed.scored)
+            if os.path.commonpath([output, scored]) == output:
+                raise UsageError(f"--output={facts.output}: holds the scored shards that this run reads; give another folder")
+        with stage_output(facts.output, facts.run_id, overwrite=facts.overwrite) as folders:
+            yield folders
+        return
+    with tempfile.TemporaryDirectory(prefix="headwater-plan-") as folder:
+        yield Folders(folder)
+
+
+def _run_graph(job: Job, parsed: Namespace, total_bytes: int) -> None:
+    options = beam_options(parsed)
+    local = parsed.runner.rsplit(".", 1)[-1] in LOCAL_RUNNERS
+    workers = parsed.workers if parsed.workers is not None else default_workers() if local else 1
+    settings = job.recipe.score
+    try:
+        # Forked before Beam starts its threads: what is loaded now is shared by all of them.
+        start_pool(workers, None if job.scored else lambda: warm_up(settings))
+    except ValueError as error:
+        raise UsageError(f"recipe: score: {error}") from error
+    try:
+        with RunProgress(parsed.progress, total_bytes):
+            pipeline = beam.Pipeline(options=options)
+            build_graph(pipeline, job)
+            pipeline.run().wait_until_finish()
+    except Exception as error:
+        refused = _refusal(job.folders)
+        if refused is not None:
+            raise refused from error
+        if parsed.debug:
+            raise
+        raise HeadwaterError(f"{_cause(error)} Nothing was published. Run again; with --debug for the whole traceback.") from error
+    finally:
+        stop_pool()
+
+
+def _refusal(folders: Folders) -> HeadwaterError | None:
+    try:
+        with contextlib.closing(open_binary(folders.refusal)) as file:
+            found = json.loads(file.read())
+    except OSError:
+        return None
+    return BY_EXIT_CODE[found["exit_code"]](found["message"])
+
+
+def _cause(error: BaseException) -> str:
+    # Beam wraps what a worker raised into the text of its own error, the first line of which says it.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"^[\w.]*(Error|Died|Exception|Interrupt)\b.*:", line)]
+    said = (raised or lines or [type(error).__name__])[-1 if raised else 0]
+    return f"The run stopped: {said.strip().rstrip('.')}."
+
+
+def _keep_dead_letters(scored: str, folders: Folders) -> None:
+    letters = os.path.join(os.path.dirname(os.path.abspath(scored)), "dead_letters")
+    if is_local(scored) and is_local(folders.root) and os.path.isdir(letters):
+        shutil.copytree(letters, folders.dead_letters)
+
+
+def complain(error: HeadwaterError) -> int:
+    """Says why a run stopped, on standard error, and returns its exit code."""
+    print(f"headwater: {error}", file=sys.stderr)
+    return error.exit_code

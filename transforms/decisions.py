@@ -1,0 +1,30 @@
+"""Decision files: what DECIDE has so far decided about each scored shard, one Arrow IPC file each.
+
+They lie in the staging folder and are written anew by each stage, so that only ids, hashes and numbers of the documents
+at stake are shuffled, and nothing has to be kept in a runner's memory: about 100 bytes of disk a document.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard
+from transforms.storage import join_path, open_arrow, write_whole
+
+
+def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None) -> pa.Table:
+    """The decision file of a shard, or only `columns` of it."""
+    options = pa.ipc.IpcReadOptions(included_fields=[DECISION_SCHEMA.get_field_index(name) for name in columns] if columns else None)
+    with open_arrow(decided.path) as file:
+        return pa.ipc.open_file(file, options=options).read_all()
+
+
+def write_decisions(decisions: pa.Table, shard: ScoredShard, folder: str) -> DecidedShard:
+    """Writes `decisions` for `shard` under `folder`, whole or not at all."""
+    path = join_path(folder, f"{shard.index:06d}.arrow")
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with write_whole(path) as file, pa.ipc.new_file(file, DECISION_SCHEMA, options=options) as writer:
+        # One batch: rows are then addressed by their place in it.
+        for batch in decisions.combine_chunks().to_batches():
+            writer.write_batch(batch)
+    return DecidedShard(shard, path, decisions["reason"].null_count)

@@ -1,0 +1,176 @@
+"""The end of DECIDE for one scored shard: the mix is applied, every document has its disposition, and kept text is spilled.
+
+Kept rows are written to one Arrow IPC file, with one compressed batch for each output shard that they go to. The writer of
+an output shard then reads only its own batches: text is moved once, through files, and no runner's memory holds it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.decisions import read_decisions
+from transforms.mix_to_quota import MixCuts, apply_mix
+from transforms.plan_mix import MixSettings
+from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
+from transforms.storage import join_path, open_arrow, write_whole
+
+PUBLISHED = "published"
+
+PUBLISHED_SCHEMA = pa.schema(
+    [
+        DOCUMENT_SCHEMA.field("id"),
+        DOCUMENT_SCHEMA.field("text"),
+        DOCUMENT_SCHEMA.field("messages"),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("declared_origin", pa.string(), nullable=False),
+        pa.field("verified", pa.bool_(), nullable=False),
+        DOCUMENT_SCHEMA.field("source"),
+        DOCUMENT_SCHEMA.field("generator"),
+        DOCUMENT_SCHEMA.field("generation"),
+        DOCUMENT_SCHEMA.field("parents"),
+        DOCUMENT_SCHEMA.field("created_at"),
+        DOCUMENT_SCHEMA.field("task"),
+        DOCUMENT_SCHEMA.field("declared_language"),
+        ("language", pa.string()),
+        ("words", pa.int32()),
+        ("tokens", pa.int32()),
+        ("bytes", pa.int32()),
+        ("quality", pa.float32()),
+        ("ai_probability", pa.float32()),
+        DOCUMENT_SCHEMA.field("extra"),
+    ]
+)
+"""One published document. `origin` is the verified one; a score is null where its scorer did not run or abstained."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("location", pa.string(), nullable=False),
+        pa.field("declared_origin", pa.string(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        ("value", pa.float32()),
+        ("limit", pa.float32()),
+        ("partner_id", pa.string()),
+        ("similarity", pa.float32()),
+    ]
+)
+"""One rejected document: where it came from, the stage and reason, the score and limit that decided, the duplicate's survivor."""
+
+SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, ("placement_key", pa.uint64()), ("row_key", pa.uint64())])
+
+
+@dataclass(frozen=True)
+class SpilledRows:
+    """Kept documents of one scored shard that go to one output shard."""
+
+    path: str
+    """Arrow IPC file of `SPILL_SCHEMA`."""
+    batch: int
+    """Which of its batches."""
+    num_rows: int
+    """Documents in it."""
+
+
+@dataclass(frozen=True)
+class ShardDisposed:
+    """What became of one scored shard's documents."""
+
+    counts: tuple[tuple[tuple[str, str, str, str, str], tuple[int, int, int]], ...]
+    """((source, declared origin, origin, stage or `published`, reason), (documents, tokens, bytes)), sorted."""
+    spilled: tuple[tuple[int, SpilledRows], ...]
+    """(output shard, rows) pairs; empty for a plan."""
+    num_rows: int
+    """Documents in the scored shard."""
+
+
+def dispose_shard(decided: DecidedShard, cuts: MixCuts, settings: MixSettings, kept_folder: str | None, rejected_folder: str | None) -> list[ShardDisposed]:
+    """Gives every document of `decided` its disposition and writes the rejected and the kept ones; a pool task.
+
+    With both folders None nothing is written: the plan. Cost: the text of the shard is read once, whole.
+    """
+    decisions, output_shard, placement_key = _apply(read_decisions(decided), cuts, settings)
+    counts = count_dispositions(decisions)
+    spilled: tuple[tuple[int, SpilledRows], ...] = ()
+    if rejected_folder is not None and kept_folder is not None:
+        stem = f"{decided.shard.index:06d}"
+        _write_rejected(decisions, decided, join_path(rejected_folder, f"{stem}.parquet"))
+        spilled = _spill_kept(decisions, decided, output_shard, placement_key, join_path(kept_folder, f"{stem}.arrow"))
+    return [ShardDisposed(counts, spilled, decisions.num_rows)]
+
+
+def count_dispositions(decisions: pa.Table) -> tuple[tuple[tuple[str, str, str, str, str], tuple[int, int, int]], ...]:
+    """Documents, tokens and bytes by (source, declared origin, origin, stage, reason); the published have stage `published`, reason ``."""
+    grouped = (
+        decisions.select(["source", "declared", "origin", "stage", "reason", "tokens", "bytes"])
+        .group_by(["source", "declared", "origin", "stage", "reason"], use_threads=False)
+        .aggregate([("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")])
+    )
+    counts = []
+    for row in grouped.to_pylist():
+        key = (row["source"], ORIGIN_NAMES[row["declared"]], ORIGIN_NAMES[row["origin"]], row["stage"] or PUBLISHED, row["reason"] or "")
+        counts.append((key, (row["tokens_count"], row["tokens_sum"], row["bytes_sum"])))
+    return tuple(sorted(counts))
+
+
+def _apply(decisions: pa.Table, cuts: MixCuts, settings: MixSettings) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    outcome = apply_mix(decisions, cuts, settings)
+    alive = decisions["reason"].is_null()
+    for name, made in (("stage", outcome.stage), ("reason", outcome.reason), ("value", outcome.value), ("limit", outcome.limit)):
+        field = decisions.schema.field(name)
+        merged = pc.if_else(alive, made.cast(field.type), decisions[name])
+        decisions = decisions.set_column(decisions.schema.get_field_index(name), field, merged)
+    return decisions, outcome.output_shard, outcome.placement_key
+
+
+def _write_rejected(decisions: pa.Table, decided: DecidedShard, path: str) -> None:
+    rejected = decisions["reason"].is_valid()
+    rows = decisions.filter(rejected)
+    with open_arrow(decided.shard.path) as file:
+        location = pq.read_table(file, columns=["location"], use_threads=False)["location"].filter(rejected)
+    columns = {name: rows[name] for name in ("id", "source", "stage", "reason", "value", "limit", "partner_id", "similarity")}
+    columns |= {"location": location, "declared_origin": _names(rows["declared"]), "origin": _names(rows["origin"])}
+    table = pa.Table.from_arrays([columns[name] for name in REJECTED_SCHEMA.names], schema=REJECTED_SCHEMA)
+    with write_whole(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=1)
+
+
+def _spill_kept(
+    decisions: pa.Table, decided: DecidedShard, output_shard: np.ndarray, placement_key: np.ndarray, path: str
+) -> tuple[tuple[int, SpilledRows], ...]:
+    kept = np.flatnonzero(output_shard >= 0)
+    if not len(kept):
+        return ()
+    order = kept[np.argsort(output_shard[kept], kind="stable")]
+    shards, starts = np.unique(output_shard[order], return_index=True)
+    with open_arrow(decided.shard.path) as file:
+        source = pq.ParquetFile(file)
+        present = set(source.schema_arrow.names)
+        columns = [name for name in PUBLISHED_SCHEMA.names if name in present and name != "origin"]
+        table = source.read(columns=columns, use_threads=False)
+    table = table.take(pa.array(order))
+    rows = decisions.select(["origin", "declared", "verified", "row_key"]).take(pa.array(order))
+    made = {name: table[name] for name in columns}
+    made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
+    made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
+    ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA).combine_chunks()
+    spilled = []
+    with write_whole(path) as file, pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer:
+        for number, (shard, begin, end) in enumerate(zip(shards, starts, [*starts[1:], len(order)], strict=True)):
+            (batch,) = ordered.slice(begin, end - begin).to_batches()
+            writer.write_batch(batch)
+            spilled.append((int(shard), SpilledRows(path, number, int(end - begin))))
+    return tuple(spilled)
+
+
+def _column(made: dict, field: pa.Field, n: int) -> pa.Array | pa.ChunkedArray:
+    return made.get(field.name, pa.nulls(n, field.type))
+
+
+def _names(codes: pa.ChunkedArray) -> pa.Array:
+    return pa.array(np.array(ORIGIN_NAMES, dtype=object)[codes.to_numpy()], pa.string())

@@ -1,0 +1,119 @@
+"""The first act of DECIDE: each scored shard's narrow columns, with origins verified and rules applied, as a decision file.
+
+Rules come before deduplication, so that a document that will be rejected never suppresses a good twin. The decision file
+(Arrow IPC, `DECISION_SCHEMA`) lies in the staging folder; later stages write it anew with their own rejections in it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from classifiers.calibration import LengthThresholds, judge
+from transforms.apply_rules import Rule, apply_rules
+from transforms.decisions import write_decisions
+from transforms.records import (
+    DECISION_SCHEMA,
+    ORIGIN_CODES,
+    ORIGIN_NAMES,
+    DecidedShard,
+    Reason,
+    ScoredShard,
+    Stage,
+    make_addresses,
+)
+from transforms.storage import open_arrow
+from transforms.verify_origin import DISPUTED, verify_origin
+
+BASE_COLUMNS = ("id", "source", "origin", "row_key", "content_hash", "words", "tokens", "bytes")
+"""What judging always reads. Everything else is read only where a rule or a setting needs it."""
+OPTIONAL_COLUMNS = ("quality", "ai_probability")
+
+
+def judge_shard(
+    shard: ScoredShard, rules: Sequence[Rule], thresholds: LengthThresholds | None, reject_disputed: bool, folder: str
+) -> list[DecidedShard]:
+    """Verifies origins and applies `rules` to one scored shard; a pool task.
+
+    `thresholds` is None where no detector ran: declared origins then stand unverified. Cost: the narrow columns only,
+    never the text; about 2 microseconds of CPU a document.
+    """
+    present = set(_column_names(shard.path))
+    wanted = {*BASE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in present), *(rule.field for rule in rules)}
+    with open_arrow(shard.path) as file:
+        columns = pq.read_table(file, columns=sorted(wanted), use_threads=False)
+    decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed)
+    return [write_decisions(decisions, shard, folder)]
+
+
+def judge_documents(
+    columns: pa.Table, shard_index: int, rules: Sequence[Rule], thresholds: LengthThresholds | None, reject_disputed: bool
+) -> pa.Table:
+    """One row of `DECISION_SCHEMA` for each row of `columns`, in order."""
+    n = columns.num_rows
+    declared = _codes(columns["origin"])
+    ai_probability, limits = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
+    flagged = judged = np.zeros(n, dtype=bool)
+    if thresholds is not None and "ai_probability" in columns.schema.names:
+        words = columns["words"].to_numpy().astype(np.int32)
+        ai_probability = pc.fill_null(columns["ai_probability"], np.nan).to_numpy().astype(np.float32)
+        flagged, judged = judge(ai_probability, words, thresholds)
+        limits = thresholds.limits_for(words)
+    origin = verify_origin(declared, flagged)
+    disputed = (origin == DISPUTED) & reject_disputed
+
+    verdicts = apply_rules(columns, pa.array(np.array(ORIGIN_NAMES, dtype=object)[origin]), rules)
+    broken = ~disputed & (verdicts.rule >= 0)
+    reasons = np.array([None] * n, dtype=object)
+    reasons[disputed] = Reason.DISPUTED_ORIGIN.value
+    reasons[broken] = np.array([rule.name for rule in rules] or [""], dtype=object)[verdicts.rule[broken]]
+    stages = np.array([None] * n, dtype=object)
+    stages[disputed], stages[broken] = Stage.ORIGIN.value, Stage.RULES.value
+
+    quality = columns["quality"].to_numpy() if "quality" in columns.schema.names else np.zeros(n, np.float32)
+    made = {
+        "address": make_addresses(shard_index, np.arange(n)),
+        "id": columns["id"],
+        "source": columns["source"],
+        "declared": declared,
+        "origin": origin,
+        "verified": judged,
+        "row_key": columns["row_key"],
+        "content_hash": columns["content_hash"],
+        "quality": quality,
+        "words": columns["words"],
+        "tokens": columns["tokens"],
+        "bytes": columns["bytes"],
+        "stage": pa.array(stages, pa.string()),
+        "reason": pa.array(reasons, pa.string()),
+        "value": _nullable(np.where(disputed, ai_probability, np.where(broken, verdicts.value, np.nan))),
+        "limit": _nullable(np.where(disputed, limits, np.where(broken, verdicts.limit, np.nan))),
+        "partner_id": pa.nulls(n, pa.string()),
+        "similarity": pa.nulls(n, pa.float32()),
+    }
+    return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
+
+
+def _column_names(path: str) -> list[str]:
+    with open_arrow(path) as file:
+        return pq.read_schema(file).names
+
+
+def _codes(origins: pa.ChunkedArray) -> np.ndarray:
+    index = pc.index_in(origins, value_set=pa.array(ORIGIN_NAMES, pa.string()))
+    return index.to_numpy().astype(np.uint8)
+
+
+def _nullable(values: np.ndarray) -> pa.Array:
+    return pa.array(values.astype(np.float32), mask=np.isnan(values))
+
+
+def _cast(values: object, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
+    if isinstance(values, np.ndarray):
+        return pa.array(values, kind)
+    return values if values.type == kind else values.cast(kind)
+
+
+assert tuple(ORIGIN_CODES[name] for name in ORIGIN_NAMES) == tuple(range(len(ORIGIN_NAMES)))

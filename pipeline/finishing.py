@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from transforms.mix_to_quota import MixCuts
+
 from pipeline.card import write_card
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead
 from pipeline.folders import Folders
@@ -19,7 +21,6 @@ from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged
 from pipeline.recipe import Recipe
 from transforms.balance_books import keep_books, unbalanced
-from transforms.mix_to_quota import MixCuts
 from transforms.records import ScoredShard
 from transforms.score_documents import SplitScored, read_scored_metadata
 from transforms.storage import write_whole
@@ -88,9 +89,7 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
             ),
             folders,
         )
-    return RunCatalog(
-        shards, tuple(sorted(books.items())), sum(one.origin_conflicts for one in scored), sum(one.num_bytes for one in scored)
-    )
+    return RunCatalog(shards, tuple(sorted(books.items())), sum(one.origin_conflicts for one in scored), sum(one.num_bytes for one in scored))
 
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
@@ -119,7 +118,7 @@ def finish_run(
     written = sorted(written, key=lambda shard: shard.name)
     if write:
         faults += quota_faults(written, recipe.mix)
-        in_files = sum(dict((unit, total) for unit, _, total in shard.units)["documents"] for shard in written)
+        in_files = sum(shard.of_unit("documents")[1] for shard in written)
         published = sum(account.num_published for account in accounts)
         if in_files != published:
             faults.append(f"{published:,} documents have the disposition `published`, but the files hold {in_files:,}")

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
-
 from classifiers.calibration import LengthThresholds
-from pipeline.finishing import RunFacts, admit_run, admit_mix, finish_run
+from transforms.deduplicate_exact import FindExactDuplicates
+from transforms.deduplicate_near import FindNearDuplicates
+from transforms.mix_to_quota import PlanMix
+from transforms.spill_unsplittable import spill_unsplittable
+
+from pipeline.finishing import RunFacts, admit_mix, admit_run, finish_run
 from pipeline.folders import Folders
 from pipeline.recipe import Recipe
 from transforms.balance_books import add_counts
-from transforms.deduplicate_exact import FindExactDuplicates
-from transforms.deduplicate_near import FindNearDuplicates
 from transforms.dispose_documents import ShardDisposed, dispose_shard
 from transforms.inputs import FieldNames, Split
 from transforms.judge_documents import judge_shard
-from transforms.mix_to_quota import PlanMix
 from transforms.records import DecidedShard, Reason, ScoredShard, Stage
 from transforms.reject_duplicates import reject_duplicates
 from transforms.score_documents import SplitScored, recall_split, score_split
-from transforms.spill_unsplittable import spill_unsplittable
 from transforms.worker_pool import PoolDo
 from transforms.write_shards import ShardWritten, human_origins, write_shard
 
@@ -64,7 +64,9 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         root
         | "Last" >> beam.Create([job.facts])
         | "FinishRun"
-        >> beam.Map(finish_run, AsSingleton(catalog), AsSingleton(cuts), AsSingleton(counts), AsSingleton(written), job.recipe, job.folders, job.write)
+        >> beam.Map(
+            finish_run, AsSingleton(catalog), AsSingleton(cuts), AsSingleton(counts), AsSingleton(written), job.recipe, job.folders, job.write
+        )
     )
 
 
@@ -78,7 +80,9 @@ class Score(beam.PTransform):
         job, folders = self._job, self._job.folders
         if job.scored:
             recall = PoolDo("recall", recall_split)
-            return root | "ScoredShards" >> beam.Create(job.scored) | "SpreadScored" >> beam.Reshuffle() | "RecallScores" >> _pool(recall, SplitScored)
+            return (
+                root | "ScoredShards" >> beam.Create(job.scored) | "SpreadScored" >> beam.Reshuffle() | "RecallScores" >> _pool(recall, SplitScored)
+            )
         whole = root | "Splits" >> beam.Create([split for split in job.splits if not split.needs_spill])
         packed = root | "PackedInputs" >> beam.Create([split for split in job.splits if split.needs_spill])
         unpack = PoolDo("unpack", spill_unsplittable, folders.spilled, job.fields)
@@ -101,9 +105,7 @@ class Decide(beam.PTransform):
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(recipe.dedup.partitions)
             decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, folders.exact)
         if recipe.dedup.near:
-            near = FindNearDuplicates(
-                bands=recipe.score.bands, min_similarity=recipe.dedup.min_similarity, num_partitions=recipe.dedup.partitions
-            )
+            near = FindNearDuplicates(bands=recipe.score.bands, min_similarity=recipe.dedup.min_similarity, num_partitions=recipe.dedup.partitions)
             found = decided | "FindNearDuplicates" >> near
             decided = (decided, found) | "RejectNear" >> RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, folders.near)
         return decided

@@ -36,7 +36,7 @@ def build_manifest(
     """The manifest as nested dictionaries. Everything but the run's own facts and times depends on inputs and recipe alone."""
     mix = recipe.mix
     totals = _published_units(counts, human_too=mix.count_presumed_human)
-    unit = dict((name, (human, total)) for name, human, total in totals)[mix.quota_unit]
+    unit = next((human, total) for name, human, total in totals if name == mix.quota_unit)
     shares = [_share(shard, mix.quota_unit) for shard in written]
     return {
         "format": FORMAT,
@@ -84,7 +84,7 @@ def quota_faults(written: Sequence[ShardWritten], mix: MixSettings) -> list[str]
     """
     faults, all_human, all_units = [], 0, 0
     for shard in written:
-        human, total = {name: (human, total) for name, human, total in shard.units}[mix.quota_unit]
+        human, total = shard.of_unit(mix.quota_unit)
         all_human, all_units = all_human + human, all_units + total
         if human < mix.human_quota * total:
             faults.append(f"{shard.name} holds {human:,} human of {total:,} {mix.quota_unit}, less than the quota of {mix.human_quota}")
@@ -125,7 +125,7 @@ def _shard(shard: ShardWritten, unit: str) -> dict[str, Any]:
 
 
 def _share(shard: ShardWritten, unit: str) -> float | None:
-    human, total = {name: (human, total) for name, human, total in shard.units}[unit]
+    human, total = shard.of_unit(unit)
     return human / total if total else None
 
 

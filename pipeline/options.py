@@ -44,7 +44,9 @@ RECIPE_FLAGS = {
         RecipeFlag("quota_unit", "mix.quota_unit", "what the share is counted in", ("documents", "tokens", "bytes")),
         RecipeFlag("max_documents", "mix.max_documents", "documents wanted at most; 0 = no limit"),
         RecipeFlag("max_tokens", "mix.max_tokens", "tokens wanted at most; 0 = no limit"),
-        RecipeFlag("on_shortage", "mix.on_shortage", "too little human text for the wanted size: stop with exit code 4, or publish less", ("fail", "shrink")),
+        RecipeFlag(
+            "on_shortage", "mix.on_shortage", "too little human text for the wanted size: stop with exit code 4, or publish less", ("fail", "shrink")
+        ),
         RecipeFlag("priority", "mix.priority", "which documents go first", ("quality", "random")),
         RecipeFlag("count_presumed_human", "mix.count_presumed_human", "count unlabelled text that the detector takes for human towards the quota"),
         RecipeFlag("seed", "mix.seed", "seed of every choice and of the shuffle"),
@@ -93,8 +95,10 @@ def make_parser() -> argparse.ArgumentParser:
     plan.add_argument("--scored", metavar="DIR", help="the scored/ folder of an earlier run; or give inputs, which are scored first")
     _add_inputs(plan, required=False)
     demo = commands.add_parser("demo", help="curate text that comes with Python and with Headwater", allow_abbrev=False)
-    demo.add_argument("--output", metavar="DIR", default="demo_out", help="where the dataset is published (default: demo_out; replaced if it is there)")
-    demo.set_defaults(overwrite=True, **{flag: None for flag in INPUT_FLAGS}, **{f"{role}_field": None for role in FIELD_ALIASES})
+    demo.add_argument(
+        "--output", metavar="DIR", default="demo_out", help="where the dataset is published (default: demo_out; replaced if it is there)"
+    )
+    demo.set_defaults(overwrite=True, **dict.fromkeys(INPUT_FLAGS), **{f"{role}_field": None for role in FIELD_ALIASES})
     for command in (curate, remix, plan, demo):
         _add_recipe(command, with_scores=command is not remix)
         _add_running(command)
@@ -179,7 +183,11 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
             default = defaults[section][key]
             kind, metavar = _kind(default, flag)
             group.add_argument(
-                f"--{flag.flag}", type=kind, choices=flag.choices or None, metavar=metavar, help=f"{flag.help} (default: {_shown(default)})",
+                f"--{flag.flag}",
+                type=kind,
+                choices=flag.choices or None,
+                metavar=metavar,
+                help=f"{flag.help} (default: {_shown(default)})",
                 **({"nargs": "?", "const": True} if isinstance(default, bool) else {}),
             )
     group = parser.add_argument_group("recipe")
@@ -191,7 +199,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument("--runner", default=IN_MEMORY_RUNNER, help="Beam runner (default: in memory on this machine); its own flags pass through")
     group.add_argument("--workers", type=_whole, default=None, metavar="N", help="processes on this machine (default: one for each core)")
-    group.add_argument("--progress", choices=("auto", "bars", "lines", "none"), default="auto", help="how progress is shown (default: bars on a terminal)")
+    group.add_argument(
+        "--progress", choices=("auto", "bars", "lines", "none"), default="auto", help="how progress is shown (default: bars on a terminal)"
+    )
     group.add_argument("--debug", action="store_true", help="show tracebacks and Beam's own log")
 
 

@@ -103,5 +103,5 @@ def _documents(result: Any) -> int:
     if isinstance(result, ShardDisposed):
         return result.num_rows
     if isinstance(result, ShardWritten):
-        return dict((unit, total) for unit, _, total in result.units)["documents"]
+        return result.of_unit("documents")[1]
     return 0

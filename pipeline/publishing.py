@@ -38,7 +38,9 @@ def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folde
     """
     if not is_local(output):
         if FileSystems.exists(join_path(output, "manifest.json")):
-            raise UsageError(f"--output={output}: holds a dataset, and an object store cannot replace one in one step; publish each run to a new folder")
+            raise UsageError(
+                f"--output={output}: holds a dataset, and an object store cannot replace one in one step; publish each run to a new folder"
+            )
         yield Folders(join_path(output, f"staging-{run_id}"))
         return
     output = os.path.abspath(output)
@@ -65,7 +67,7 @@ def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folde
 
 def _lock(path: str) -> IO[str]:
     while True:
-        file = open(path, "w")
+        file = open(path, "w")  # noqa: SIM115 (held open for as long as the lock is)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever held it before may have deleted it in between: a lock on a deleted file keeps nobody out.
         if os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):

@@ -19,8 +19,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-
 from classifiers.calibration import LengthThresholds, load_calibration
+from transforms.plan_splits import plan_splits
+
 from classifiers.scorers import warm_up
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
@@ -33,7 +34,6 @@ from pipeline.progress import RunProgress
 from pipeline.publishing import stage_output
 from pipeline.recipe import Recipe, load_recipe
 from transforms.inputs import InputError
-from transforms.plan_splits import plan_splits
 from transforms.score_documents import read_scored_metadata
 from transforms.storage import is_local, join_path, open_binary
 from transforms.worker_pool import start_pool, stop_pool

@@ -6,8 +6,6 @@ pool was started (Dataflow, Flink: each worker process has a core of its own) th
 A pool process that dies fails its task at once; one whose parent dies ends itself within a second.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import functools
 import multiprocessing
@@ -81,7 +79,7 @@ class PoolDo(beam.DoFn):
     def start_bundle(self) -> None:
         self._waiting: set[concurrent.futures.Future] = set()
 
-    def process(self, element: Any, *side_inputs: Any) -> Iterator[Any]:
+    def process(self, element, *side_inputs):
         if _pool is None:
             yield from self._observed(self._function(element, *side_inputs, *self._arguments))
             return

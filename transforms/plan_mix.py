@@ -1,0 +1,387 @@
+"""How many documents to publish, as integer arithmetic: the human share is a theorem here, not a measurement.
+
+The alive documents form two strata, human and other, each in an order of priority; a mix is one prefix of each. With
+quota q, `other` gets the longest prefix that stays within its share (1 - q) of every size limit and that leaves
+`human >= q * (human + other)` once human documents fill the rest of the size. Both conditions get harder as the prefix
+grows, so the longest one is found by bisection, and it can only get shorter as q rises.
+
+Nobody holds all documents in one place, so a stratum comes as steps: one document each, or many lumped together (a bin
+of a histogram). A cut that falls into a lump is known only as an interval; `bound_mix` carries intervals through the
+whole plan, and says by them which lumps must be opened. Over single documents every interval closes and the same
+function gives the exact plan.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+
+UNITS = ("documents", "tokens", "bytes")
+"""What a share can be counted in: the columns of every array of units, in this order."""
+DEFAULT_TARGET_SHARD_BYTES = 256 << 20
+"""Bytes of text in one published shard, before compression."""
+_LARGEST = (1 << 63) - 1
+
+
+def parse_quota(value: str | int | float | Decimal | Fraction) -> Fraction:
+    """`value` as the exact fraction that its decimal notation says: "0.7", 0.7 and "7/10" are 7/10, not the nearest binary number.
+
+    Raises ValueError for anything that is not a number in 0..1, both ends included.
+    """
+    try:
+        quota = Fraction(repr(value) if isinstance(value, float) else value)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"human_quota={value!r}: must be a number in 0..1") from error
+    if not 0 <= quota <= 1:
+        raise ValueError(f"human_quota={value!r}: must be a number in 0..1")
+    return quota
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """What the mix must hold, validated when made. Raises ValueError naming key, value and what is allowed."""
+
+    human_quota: Fraction = Fraction(1, 2)
+    """Least share of human text, 0..1, overall and in every published shard; anything `parse_quota` reads is accepted."""
+    quota_unit: str = "documents"
+    """What the share is counted in: documents, tokens or bytes (UTF-8 length of the text)."""
+    max_documents: int | None = None
+    """Wanted size in documents; None: no limit."""
+    max_tokens: int | None = None
+    """Wanted size in tokens; None: no limit. Both limits may be set, and both hold."""
+    on_shortage: str = "fail"
+    """When quota and wanted size cannot both hold: "fail" (the run stops with the numbers) or "shrink" (a smaller mix)."""
+    priority: str = "random"
+    """Who comes first within a stratum: "random" (by hash of row key and seed) or "quality" (in 256 levels, then by that hash)."""
+    count_presumed_human: bool = False
+    """Whether unlabelled text that the detector takes for human counts as human."""
+    num_shards: int | None = None
+    """Published shards; None: as many as `target_shard_bytes` asks for."""
+    target_shard_bytes: int = DEFAULT_TARGET_SHARD_BYTES
+    """Bytes of text in one shard, where `num_shards` is None."""
+    seed: int = 0
+    """Of every choice made by hash, 0..2**64-1."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "human_quota", parse_quota(self.human_quota))
+        self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
+        self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
+        self._demand("priority", self.priority in ("random", "quality"), "random or quality")
+        self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
+        for key in ("max_documents", "max_tokens", "num_shards"):
+            self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
+        self._demand("target_shard_bytes", _is_count(self.target_shard_bytes), "a whole number, 1 or more")
+        self._demand("seed", self.seed == 0 or (_is_count(self.seed) and self.seed < 1 << 64), "a whole number in 0..2**64-1")
+
+    def _demand(self, key: str, is_allowed: bool, allowed: str) -> None:
+        if not is_allowed:
+            raise ValueError(f"{key}={getattr(self, key)!r}: must be {allowed}")
+
+    def most_other(self, human: int) -> int:
+        """Most units of other text that `human` units of human text carry: floor(human * (1 - q) / q). Only for a quota above 0."""
+        return human * (self.human_quota.denominator - self.human_quota.numerator) // self.human_quota.numerator
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much text, in each unit."""
+
+    documents: int = 0
+    """Number of documents."""
+    tokens: int = 0
+    """Tokens, by the tokenizer that scored the text."""
+    bytes: int = 0
+    """UTF-8 length of the text."""
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.documents + other.documents, self.tokens + other.tokens, self.bytes + other.bytes)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.documents - other.documents, self.tokens - other.tokens, self.bytes - other.bytes)
+
+    def __str__(self) -> str:
+        return f"{self.documents:,} documents, {self.tokens:,} tokens, {self.bytes:,} bytes"
+
+    def count(self, unit: str) -> int:
+        """The figure in `unit`, one of `UNITS`."""
+        return getattr(self, unit)
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """That the quota and the wanted size cannot both hold, in numbers."""
+
+    unit: str
+    """Unit of the two figures below."""
+    human_needed: int
+    """Human text that the wanted size takes at this quota."""
+    human_present: int
+    """Human text there is."""
+    documents_missing: int
+    """Other documents that the size alone would have let in, and that the quota keeps out."""
+    sentence: str
+    """All of it in words."""
+
+
+@dataclass(frozen=True)
+class MixPlan:
+    """What the mix is: numbers only, the same for any split of the documents into shards."""
+
+    settings: MixSettings
+    """What was asked for."""
+    human_available: Amount
+    """Alive human documents."""
+    other_available: Amount
+    """All other alive documents."""
+    human_selected: Amount
+    """Human documents to publish."""
+    other_selected: Amount
+    """Other documents to publish."""
+    num_shards: int
+    """Published shards; 0 only if nothing is published."""
+    share_before_quota: float
+    """Human share, in the quota's unit, that the size limits alone would have given; 1 if they let nothing in."""
+    shortage: Shortage | None
+    """Why the wanted size is not reached because of the quota, or why nothing is published."""
+    warnings: tuple[str, ...]
+    """What differs from what was asked for, in sentences."""
+
+    @property
+    def is_unmet(self) -> bool:
+        """Whether the run must stop: a shortage that may not be shrunk away, or nothing at all to publish."""
+        return self.shortage is not None and (self.settings.on_shortage == "fail" or self.selected.documents == 0)
+
+    @property
+    def selected(self) -> Amount:
+        """All that is published."""
+        return self.human_selected + self.other_selected
+
+    @property
+    def human_share(self) -> Fraction:
+        """Human share of what is published, in the quota's unit, exact; 1 if that is nothing."""
+        return share_of(self.human_selected, self.other_selected, self.settings.quota_unit)
+
+    def sentences(self) -> tuple[str, ...]:
+        """The plan in plain words, one fact each; shortage and warnings last."""
+        unit, quota = self.settings.quota_unit, float(self.settings.human_quota)
+        facts = [
+            f"human: {self.human_selected} of {self.human_available.documents:,} documents",
+            f"other: {self.other_selected} of {self.other_available.documents:,} documents",
+            f"human share of {unit}: {float(self.human_share):.4f}, at least {quota:g} promised overall and in each of {self.num_shards:,} shards",
+        ]
+        if self.shortage is not None:
+            facts.append(self.shortage.sentence)
+        return (*facts, *self.warnings)
+
+
+def share_of(human: Amount, other: Amount, unit: str) -> Fraction:
+    """human / (human + other) in `unit`; 1 if both are 0."""
+    total = human.count(unit) + other.count(unit)
+    return Fraction(human.count(unit), total) if total else Fraction(1)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a prefix ends, as an interval of step indices: `low` steps are surely in, none from `high` on is."""
+
+    low: int
+    """Steps that are wholly in."""
+    high: int
+    """Steps that are at least partly in, at most; equal to `low` where the end is known."""
+
+
+class Steps:
+    """One stratum in order of priority, cumulated. `units`: int (n, 3), one step a row, columns as `UNITS`, documents >= 1, rest >= 0."""
+
+    def __init__(self, units: np.ndarray):
+        units = np.asarray(units, np.int64).reshape(-1, len(UNITS))
+        if (units < 0).any() or (units[:, 0] < 1).any():
+            raise ValueError("units of a step: must be at least 1 document, and tokens and bytes of 0 or more")
+        self.totals = np.zeros((len(UNITS), len(units) + 1), np.int64)
+        np.cumsum(units.T, axis=1, out=self.totals[:, 1:])
+
+    def __len__(self) -> int:
+        return self.totals.shape[1] - 1
+
+    def amount(self, count: int) -> Amount:
+        """The first `count` steps together."""
+        return Amount(*(int(total) for total in self.totals[:, count]))
+
+    def longest(self, limit: tuple[int | None, ...]) -> int:
+        """Most steps that stay within the limit (inclusive; None: none) in every unit."""
+        counts = [
+            int(np.searchsorted(total, min(most, _LARGEST), side="right")) - 1
+            for total, most in zip(self.totals, limit, strict=True)
+            if most is not None
+        ]
+        return max(0, min(counts, default=len(self)))
+
+    def stretch(self, count: int, most: int) -> int:
+        """`count` steps, and one more if that is a lump, which may be partly in; `most` steps at most."""
+        is_lump = count < most and self.totals[0, count + 1] - self.totals[0, count] > 1
+        return count + 1 if is_lump else count
+
+    def cut(self, lowest: tuple[int | None, ...], highest: tuple[int | None, ...]) -> Cut:
+        """The longest prefix within a limit that lies between the two."""
+        return Cut(self.longest(lowest), self.stretch(self.longest(highest), len(self)))
+
+
+@dataclass(frozen=True)
+class MixBounds:
+    """The cuts of a mix over steps."""
+
+    within_size: Cut
+    """Other: what its share of the size limits lets in."""
+    unlimited_human: Cut
+    """Human: what fills the size beside `within_size`, as if there were no quota."""
+    within_quota: Cut
+    """Other: of that, what the quota lets in."""
+    filled_human: Cut
+    """Human: what fills the size beside `within_quota`."""
+    other: Cut
+    """Other: of `within_quota`, what finds a place in the shards. Shorter only for a quota in documents, where it is known beforehand."""
+    human: Cut
+    """Human: what fills the size beside `other`."""
+    num_shards: tuple[int, int]
+    """Least and most shards that the bytes ask for."""
+
+    @property
+    def human_cuts(self) -> tuple[Cut, ...]:
+        """The cuts through human steps; all but lumps between their ends may stay lumped."""
+        return (self.unlimited_human, self.filled_human, self.human)
+
+    @property
+    def other_cuts(self) -> tuple[Cut, ...]:
+        """The cuts through other steps."""
+        return (self.within_size, self.within_quota, self.other)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every cut is known to the document."""
+        return all(cut.low == cut.high for cut in self.human_cuts + self.other_cuts) and self.num_shards[0] == self.num_shards[1]
+
+
+def bound_mix(human: Steps, other: Steps, settings: MixSettings) -> MixBounds:
+    """Where the cuts of the mix lie: exact where they fall between single documents, else an interval around the lump."""
+    wanted = (settings.max_documents, settings.max_tokens, None)
+    quota = settings.human_quota
+
+    def room_beside(taken: Amount) -> tuple[int | None, ...]:
+        return tuple(None if most is None else max(0, most - taken.count(unit)) for unit, most in zip(UNITS, wanted, strict=True))
+
+    def fill(cut: Cut) -> Cut:
+        return human.cut(room_beside(other.amount(cut.high)), room_beside(other.amount(cut.low)))
+
+    def longest(most: Cut, allows: Callable[[Amount, Amount, bool], bool]) -> Cut:
+        def count(last: int, surely: bool) -> int:
+            def forbids(steps: int) -> bool:
+                beside = fill(Cut(steps, steps))
+                return not allows(other.amount(steps), human.amount(beside.low if surely else beside.high), surely)
+
+            return bisect.bisect_right(range(1, last + 1), False, key=forbids)
+
+        return Cut(count(most.low, True), other.stretch(count(most.high, False), most.high))
+
+    def quota_allows(others: Amount, humans: Amount, surely: bool) -> bool:
+        return quota == 0 or (humans.documents > 0 and others.count(unit) <= settings.most_other(humans.count(unit)))
+
+    def shards_allow(others: Amount, humans: Amount, surely: bool) -> bool:
+        few, many = shards
+        if few == many:
+            return others.documents <= shard_capacity(humans.documents, few, settings)
+        return others.documents <= settings.most_other(humans.documents) - (many - 1 if surely else 0)
+
+    unit = settings.quota_unit
+    share = tuple(None if most is None else int((1 - quota) * most) for most in wanted)
+    within_size = Cut(0, 0) if quota == 1 else other.cut(share, share)
+    within_quota = longest(within_size, quota_allows)
+    filled = fill(within_quota)
+    shards = tuple(
+        count_shards(human.amount(humans), other.amount(others), settings)
+        for humans, others in ((filled.low, within_quota.low), (filled.high, within_quota.high))
+    )
+    placed = longest(within_quota, shards_allow) if unit == "documents" and 0 < quota < 1 and shards[1] > 0 else within_quota
+    return MixBounds(within_size, fill(within_size), within_quota, filled, placed, fill(placed), shards)
+
+
+def count_shards(human: Amount, other: Amount, settings: MixSettings) -> int:
+    """Shards for this much text: as asked for or as the target size says, but with a human document in each if there is a quota."""
+    wanted = settings.num_shards or max(1, -(-(human.bytes + other.bytes) // settings.target_shard_bytes))
+    return min(wanted, human.documents if settings.human_quota > 0 else human.documents + other.documents)
+
+
+def shard_capacity(human_documents: int, num_shards: int, settings: MixSettings) -> int:
+    """Other documents that `num_shards` shards carry together, human documents being spread evenly: the sum of each shard's floor."""
+    if num_shards == 0:
+        return 0
+    fewer, larger_shards = divmod(human_documents, num_shards)
+    return larger_shards * settings.most_other(fewer + 1) + (num_shards - larger_shards) * settings.most_other(fewer)
+
+
+def plan_mix(human: np.ndarray, other: np.ndarray, settings: MixSettings) -> MixPlan:
+    """The mix of two strata given as units (n, 3) in order of priority, columns as `UNITS`.
+
+    Rows may be lumps of documents where no cut falls into them; ValueError otherwise. Never more than the limits; the
+    quota holds overall; in tokens and bytes, placing may yet reject one document a shard (`place_mix`).
+    """
+    steps = Steps(human), Steps(other)
+    bounds = bound_mix(*steps, settings)
+    if not bounds.is_exact:
+        raise ValueError("plan_mix: a cut falls into a lump of several documents; open the lumps that bound_mix names first")
+    return describe_mix(*steps, bounds, settings)
+
+
+def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSettings) -> MixPlan:
+    """The plan that exact bounds stand for."""
+    (allowed, by_quota, placed), present = (other.amount(cut.low) for cut in bounds.other_cuts), human.amount(len(human))
+    selected, unlimited = human.amount(bounds.human.low), human.amount(bounds.unlimited_human.low)
+    warnings = []
+    shards, wanted = bounds.num_shards[0], settings.num_shards
+    if wanted is not None and 0 < shards < wanted:
+        kind = "human documents" if settings.human_quota > 0 else "documents"
+        warnings.append(f"num_shards={wanted:,}: only {shards:,} {kind} are published, and each shard needs one; {shards:,} shards are written")
+    if by_quota != placed:
+        lost = by_quota.documents - placed.documents
+        warnings.append(f"{lost:,} other documents find no place, because each of {shards:,} shards holds the quota; fewer shards would keep them")
+    is_short = (settings.max_documents or settings.max_tokens) and by_quota != allowed and bounds.filled_human.low == len(human)
+    shortage = None
+    if is_short or (present.documents == 0 and settings.human_quota > 0) or selected.documents + placed.documents == 0:
+        shortage = _describe_shortage(present, other.amount(len(other)), allowed, by_quota, settings)
+    return MixPlan(
+        settings=settings,
+        human_available=present,
+        other_available=other.amount(len(other)),
+        human_selected=selected,
+        other_selected=placed,
+        num_shards=shards,
+        share_before_quota=float(share_of(unlimited, allowed, settings.quota_unit)),
+        shortage=shortage,
+        warnings=tuple(warnings),
+    )
+
+
+def _describe_shortage(human: Amount, other: Amount, allowed: Amount, by_quota: Amount, settings: MixSettings) -> Shortage:
+    unit, quota = settings.quota_unit, settings.human_quota
+    present, missing = human.count(unit), allowed.documents - by_quota.documents
+    needed = max(1, -int(-allowed.count(unit) * quota // (1 - quota)) if quota < 1 else 1)
+    if human.documents + other.documents == 0:
+        sentence = "nothing to publish: no document is left to choose from"
+    elif human.documents == 0 and quota > 0:
+        sentence = f"nothing to publish: none of {other.documents:,} documents left is human, and the quota is {float(quota):g}"
+    elif missing == 0:
+        sentence = "nothing to publish: the size limits let no document in"
+    else:
+        sentence = (
+            f"too little human text: {allowed.documents:,} other documents fit the size, which takes {needed:,} human {unit} "
+            f"at quota {float(quota):g}; {present:,} are there, so {missing:,} other documents are left out"
+        )
+    return Shortage(unit, needed, present, missing, sentence)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,106 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+
+from classifiers.gopher_quality import STOP_WORDS, GopherQualityScorer, measure_quality
+from classifiers.text_batch import TextBatch
+from classifiers.words import KIND_LETTERS, KIND_SYMBOL
+from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts, make_prose
+
+
+def pieces_of(text: str) -> list[tuple[str, int]]:
+    words, data = TextBatch.of([text]).words, text.encode()
+    return [(data[b:e].decode(), int(kind)) for b, e, kind in zip(words.begins, words.ends, words.kinds, strict=True)]
+
+
+def slow_quality(text: str) -> dict[str, float]:
+    """datatrove 0.10's `GopherQualityFilter.filter`, returning what it compares instead of comparing it."""
+    pieces = pieces_of(text)
+    words = [piece for piece, _ in pieces]
+    non_symbol_words = [piece for piece, kind in pieces if kind != KIND_SYMBOL]
+    lines = text.splitlines()
+    num_words, num_lines = max(len(words), 1), max(len(lines), 1)
+    return {
+        "mean_word_chars": sum(map(len, non_symbol_words)) / max(len(non_symbol_words), 1),
+        "hash_word_share": text.count("#") / num_words,
+        "ellipsis_word_share": (text.count("...") + text.count("…")) / num_words,
+        "bullet_line_share": sum(s.lstrip().startswith(("•", "-")) for s in lines) / num_lines,
+        "ellipsis_line_share": sum(s.rstrip().endswith(("...", "…")) for s in lines) / num_lines,
+        "alpha_word_share": sum(kind == KIND_LETTERS for _, kind in pieces) / num_words,
+        "stop_words": len(set(STOP_WORDS) & set(words)),
+    }
+
+
+def measure(text: str) -> dict[str, float]:
+    return {name: column.to_pylist()[0] for name, column in GopherQualityScorer().score(TextBatch.of([text])).items()}
+
+
+@settings(deadline=None, max_examples=400)
+@given(any_texts)
+def test_kernel_agrees_with_datatroves_definitions(text):
+    assert measure(text) == pytest.approx(slow_quality(text), rel=1e-6)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE_TEXTS, *(make_prose(seed) for seed in range(8))])
+def test_kernel_agrees_on_prose_and_on_hostile_texts(text):
+    assert measure(text) == pytest.approx(slow_quality(text), rel=1e-6)
+
+
+def test_letters_are_what_python_calls_letters():
+    text = "word 42 naïve été слово ২৩ שלום 한국 x1 ½ e\u0301 สวัสดี 漢"
+    assert [kind == KIND_LETTERS for _, kind in pieces_of(text)] == [any(c.isalpha() for c in piece) for piece, _ in pieces_of(text)]
+
+
+def test_every_stop_word_is_found_and_nothing_else():
+    assert measure(" ".join(STOP_WORDS))["stop_words"] == 8
+    assert measure("The Be TO oft andy thatch haven without")["stop_words"] == 0  # as in datatrove, in lower case only
+    assert measure("the the the to")["stop_words"] == 2
+
+
+def test_punctuation_counts_as_pieces_but_not_as_words():
+    scores = measure("alpha , beta !")
+    assert scores["alpha_word_share"] == 0.5
+    assert scores["mean_word_chars"] == 4.5
+
+
+@pytest.mark.parametrize(
+    ("line", "is_bullet"),
+    [("- item", True), ("  • item", True), ("\u3000- item", True), ("—dash", False), ("item -", False), ("\u200b- item", False), ("--", True)],
+)
+def test_bullet_lines_begin_with_a_bullet_or_hyphen(line, is_bullet):
+    assert measure(line)["bullet_line_share"] == float(is_bullet)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_ellipsis"),
+    [("so...", True), ("so…  ", True), ("so.. .", False), ("so....", True), ("...so", False), ("…\u00a0", True), ("...\u200d", False)],
+)
+def test_ellipsis_lines_end_in_an_ellipsis(line, is_ellipsis):
+    assert measure(line)["ellipsis_line_share"] == float(is_ellipsis)
+
+
+def test_lines_are_those_of_splitlines():
+    text = "- a\r\n- b\rc\x0b- d\u2028e\n\n"
+    assert measure(text)["bullet_line_share"] == pytest.approx(3 / 6)
+
+
+def test_empty_text_scores_zero_throughout():
+    assert set(measure("").values()) == set(measure(" \n ").values()) == {0}
+
+
+def test_columns_have_the_declared_types():
+    scorer = GopherQualityScorer()
+    columns = scorer.score(TextBatch.of(["one", "two"]))
+    assert pa.schema([(name, column.type) for name, column in columns.items()]) == scorer.fields
+    assert all(len(column) == 2 and column.null_count == 0 for column in columns.values())
+
+
+def test_an_empty_batch_gives_empty_columns():
+    assert all(len(column) == 0 for column in measure_quality(TextBatch.of([])).values())
+
+
+def test_measures_are_computed_once_a_batch():
+    batch = TextBatch.of(["a b c"])
+    assert batch.derive(measure_quality) is batch.derive(measure_quality)
+    assert isinstance(batch.derive(measure_quality)["stop_words"], np.ndarray)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from transforms.mix_to_quota import MixCuts
 
 from pipeline.card import write_card
-from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead
+from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged
@@ -74,6 +74,8 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
     if len(names) != len(shards):
         twice = next(name for name, count in names.items() if count > 1)
         raise AssertionError(f"two splits were scored into one shard, {twice}")
+    if len({one.scored_by for one in scored}) > 1:
+        refuse(UsageError("the scored shards were not all scored by the same scorers with the same settings; score them in one run"), folders)
     read = sum(count for key, count in books.items() if key[2] == "read")
     dead = sum(count for key, count in books.items() if key[2] == "dead")
     if dead > recipe.read.max_dead_share * read:
@@ -94,8 +96,8 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
     """Refuses the run if the quota and the wanted size cannot both hold, unless the user chose to shrink."""
-    if cuts.plan.shortage is not None and (recipe.mix.on_shortage == "fail" or not cuts.plan.num_documents):
-        refuse(QuotaUnmet(f"{cuts.plan.shortage} Nothing was published."), folders)
+    if cuts.plan.is_unmet:
+        refuse(QuotaUnmet(f"{cuts.plan.shortage.sentence}. Nothing was published. {_what_helps(recipe)}"), folders)
     return cuts
 
 
@@ -140,6 +142,11 @@ def refuse(error: HeadwaterError, folders: Folders) -> None:
     with write_whole(folders.refusal) as file:
         file.write(json.dumps({"exit_code": error.exit_code, "message": str(error)}).encode())
     raise error
+
+
+def _what_helps(recipe: Recipe) -> str:
+    shrink = ", give --on_shortage=shrink to publish a smaller mix" if recipe.mix.on_shortage == "fail" else ""
+    return f"Add human text, lower --human_quota{shrink}, or see `headwater plan` for what each setting would keep."
 
 
 def now() -> str:

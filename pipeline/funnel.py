@@ -27,8 +27,6 @@ def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) ->
     console.print()
     for sentence in manifest["mix"]["sentences"]:
         console.print(sentence, highlight=False)
-    for warning in manifest["mix"]["warnings"]:
-        console.print(f"note: {warning}", highlight=False)
     console.print(quota_sentence(manifest), style="bold", highlight=False)
 
 

@@ -59,7 +59,7 @@ def build_manifest(
         "published": {name: {"human": human, "all": total} for name, human, total in totals},
         "accounts": [_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,
-        "mix": {"sentences": list(plan.sentences()), "warnings": list(plan.warnings), "num_shards": plan.num_shards},
+        "mix": {"sentences": list(plan.sentences()), "num_shards": plan.num_shards},
         "shards": [_shard(shard, mix.quota_unit) for shard in written],
         "digest": content_digest(written),
         "recipe_digest": recipe.digest,

@@ -19,6 +19,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
+from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import LengthThresholds, load_calibration
 from transforms.plan_splits import plan_splits
 
@@ -51,12 +52,12 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
     from_scores = getattr(parsed, "scored", None) is not None
     if from_scores:
         scored = scored_shards(parsed.scored)
-        recipe = remix_recipe(parsed, scored[0])
+        recipe, detector = remix_recipe(parsed, scored[0])
         inputs: tuple = (("scored", parsed.scored, "as scored"),)
         work: dict[str, Any] = {"scored": tuple(scored)}
         total_bytes = 0
     else:
-        recipe = load_recipe(parsed.recipe, overrides_of(parsed))
+        recipe, detector = load_recipe(parsed.recipe, overrides_of(parsed)), None
         specs, fields = inputs_of(parsed), fields_of(parsed)
         try:
             splits = plan_splits(specs, fields, split_bytes=recipe.read.split_bytes, text_unit=recipe.read.text_unit)
@@ -65,7 +66,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         inputs = tuple((spec.name, spec.pattern, spec.origin or "by record") for spec in specs)
         work = {"splits": tuple(splits), "fields": fields}
         total_bytes = sum(split.num_bytes for split in splits)
-    thresholds = detector_thresholds(recipe)
+    thresholds = detector_thresholds(recipe, detector)
     output = getattr(parsed, "output", "")
     facts = RunFacts(
         run_id=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}",
@@ -110,8 +111,11 @@ def scored_shards(folder: str) -> list[str]:
     return found
 
 
-def remix_recipe(parsed: Namespace, shard: str) -> Recipe:
-    """The recipe of a run that starts from scored shards: its section [score] is theirs. Raises UsageError if another was asked for."""
+def remix_recipe(parsed: Namespace, shard: str) -> tuple[Recipe, str | None]:
+    """The recipe of a run that starts from scored shards, and the version of the detector that scored them.
+
+    Section [score] is that of the shards. Raises UsageError if another was asked for.
+    """
     try:
         about = read_scored_metadata(shard)
     except (ValueError, OSError) as error:
@@ -123,15 +127,26 @@ def remix_recipe(parsed: Namespace, shard: str) -> Recipe:
                 f"score.{key} = {value!r}, but the shards in {parsed.scored} were scored with {about['settings'][key]!r}; "
                 "leave it out, or score again with `headwater curate`"
             )
-    return recipe
+    return recipe, about["scorers"].get("ai_detector", {}).get("version")
 
 
-def detector_thresholds(recipe: Recipe) -> LengthThresholds | None:
-    """The detector's thresholds for the false-positive rate that the recipe tolerates. Raises UsageError."""
+def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThresholds | None:
+    """The detector's thresholds for the false-positive rate that the recipe tolerates; None where no detector scores.
+
+    `detector` is the version that scored; None: that of the detector that the recipe names. Raises UsageError when the
+    calibration cannot be read, was made for another detector, or cannot promise that rate.
+    """
     if "ai_detector" not in recipe.score.scorers:
         return None
     try:
-        return load_calibration(recipe.origin.calibration or None).thresholds(recipe.origin.max_false_positive_rate)
+        calibration = load_calibration(recipe.origin.calibration or None)
+        version = detector or AiDetectorScorer(recipe.score.ai_detector).version
+        if calibration.detector != version:
+            raise ValueError(
+                f"the calibration is of detector {calibration.detector}, but the scores are of {version}; "
+                "give one made for it (--calibration, see `python -m classifiers calibrate`)"
+            )
+        return calibration.thresholds(recipe.origin.max_false_positive_rate)
     except (ValueError, OSError) as error:
         raise UsageError(f"origin: {error}") from error
 

@@ -89,7 +89,9 @@ class ShardDisposed:
     """Documents in the scored shard."""
 
 
-def dispose_shard(decided: DecidedShard, cuts: MixCuts, settings: MixSettings, kept_folder: str | None, rejected_folder: str | None) -> list[ShardDisposed]:
+def dispose_shard(
+    decided: DecidedShard, cuts: MixCuts, settings: MixSettings, kept_folder: str | None, rejected_folder: str | None
+) -> list[ShardDisposed]:
     """Gives every document of `decided` its disposition and writes the rejected and the kept ones; a pool task.
 
     With both folders None nothing is written: the plan. Cost: the text of the shard is read once, whole.
@@ -120,11 +122,9 @@ def count_dispositions(decisions: pa.Table) -> tuple[tuple[tuple[str, str, str, 
 
 def _apply(decisions: pa.Table, cuts: MixCuts, settings: MixSettings) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     outcome = apply_mix(decisions, cuts, settings)
-    alive = decisions["reason"].is_null()
     for name, made in (("stage", outcome.stage), ("reason", outcome.reason), ("value", outcome.value), ("limit", outcome.limit)):
         field = decisions.schema.field(name)
-        merged = pc.if_else(alive, made.cast(field.type), decisions[name])
-        decisions = decisions.set_column(decisions.schema.get_field_index(name), field, merged)
+        decisions = decisions.set_column(decisions.schema.get_field_index(name), field, made)
     return decisions, outcome.output_shard, outcome.placement_key
 
 
@@ -160,7 +160,10 @@ def _spill_kept(
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
     ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA).combine_chunks()
     spilled = []
-    with write_whole(path) as file, pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer:
+    with (
+        write_whole(path) as file,
+        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer,
+    ):
         for number, (shard, begin, end) in enumerate(zip(shards, starts, [*starts[1:], len(order)], strict=True)):
             (batch,) = ordered.slice(begin, end - begin).to_batches()
             writer.write_batch(batch)

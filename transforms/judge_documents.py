@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
 from classifiers.calibration import LengthThresholds, judge
+
 from transforms.apply_rules import Rule, apply_rules
 from transforms.decisions import write_decisions
 from transforms.records import (
@@ -60,7 +60,7 @@ def judge_documents(
         words = columns["words"].to_numpy().astype(np.int32)
         ai_probability = pc.fill_null(columns["ai_probability"], np.nan).to_numpy().astype(np.float32)
         flagged, judged = judge(ai_probability, words, thresholds)
-        limits = thresholds.limits_for(words)
+        limits = _limits(words, thresholds)
     origin = verify_origin(declared, flagged)
     disputed = (origin == DISPUTED) & reject_disputed
 
@@ -94,6 +94,11 @@ def judge_documents(
         "similarity": pa.nulls(n, pa.float32()),
     }
     return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
+
+
+def _limits(words: np.ndarray, thresholds: LengthThresholds) -> np.ndarray:
+    group = np.searchsorted(thresholds.edges, words, side="right") - 1
+    return np.where(group >= 0, np.array(thresholds.thresholds, np.float32)[group], np.nan).astype(np.float32)
 
 
 def _column_names(path: str) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from classifiers.scorers import ScoreSettings, Scorer, make_scorers, score_fields
+from classifiers.scorers import Scorer, ScoreSettings, make_scorers, score_fields
 from classifiers.text_batch import TextBatch
 from transforms.dead_letters import DeadLetter, quote_start
 from transforms.inputs import FieldNames, Split
@@ -55,6 +55,8 @@ class SplitScored:
     """Bytes of text in the shard."""
     input_bytes: int
     """Bytes of input that the split stands for."""
+    scored_by: str
+    """Scorers, versions and settings as JSON: shards that differ in it cannot be mixed."""
 
 
 def scored_schema(settings: ScoreSettings) -> pa.Schema:
@@ -94,8 +96,9 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
         origin_conflicts=conflicts,
         num_bytes=int(pc.sum(table["bytes"]).as_py() or 0),
         input_bytes=split.num_bytes,
+        scored_by=_scored_by(scorers, settings),
     )
-    _write_scored(table, result, scorers, settings)
+    _write_scored(table, result)
     if letters:
         _write_letters(letters, join_path(dead_folder, f"{split.name}.jsonl"))
     return [result]
@@ -142,7 +145,8 @@ def recall_split(path: str) -> list[SplitScored]:
         num_rows = pq.read_metadata(file).num_rows
     books = tuple((tuple(key), count) for *key, count in about["books"])
     shard = ScoredShard(path.rsplit("/", 1)[-1], path, num_rows)
-    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"])]
+    scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
+    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by)]
 
 
 def row_keys(documents: pa.RecordBatch, content_hashes: pa.Array) -> np.ndarray:
@@ -189,11 +193,15 @@ def _value_counts(column: pa.Array) -> list[tuple[str, int]]:
     return [(entry["values"], entry["counts"]) for entry in column.value_counts().to_pylist()]
 
 
-def _write_scored(table: pa.Table, result: SplitScored, scorers: Sequence[Scorer], settings: ScoreSettings) -> None:
+def _scored_by(scorers: Sequence[Scorer], settings: ScoreSettings) -> str:
+    made = {scorer.name: {"version": scorer.version, "fields": scorer.fields.names} for scorer in scorers}
+    return json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True)
+
+
+def _write_scored(table: pa.Table, result: SplitScored) -> None:
     about = {
+        **json.loads(result.scored_by),
         "format": FORMAT,
-        "scorers": {scorer.name: {"version": scorer.version, "fields": scorer.fields.names} for scorer in scorers},
-        "settings": dataclasses.asdict(settings),
         "books": [[*key, count] for key, count in result.books],
         "origin_conflicts": result.origin_conflicts,
         "num_bytes": result.num_bytes,

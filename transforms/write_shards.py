@@ -36,6 +36,10 @@ class ShardWritten:
     sha256: str
     """Digest of the file."""
 
+    def of_unit(self, unit: str) -> tuple[int, int]:
+        """(human, all) in documents, tokens or bytes."""
+        return next((human, total) for name, human, total in self.units if name == unit)
+
 
 def shard_name(number: int, num_shards: int) -> str:
     """`train-00000-of-00004.parquet`: the form that `datasets.load_dataset` recognises as the train split."""

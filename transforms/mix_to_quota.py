@@ -6,14 +6,14 @@ comes out, `MixCuts`, is small; `apply_mix` turns it into a decision about each 
 `find_cuts` is the same plan over tables in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsIter, AsSingleton
 
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
 from transforms.plan_mix import Cut, MixPlan, MixSettings, Steps, bound_mix, describe_mix
@@ -36,7 +36,6 @@ from transforms.worker_pool import PoolDo
 
 PENDING_ROWS = 1 << 18
 """Histogram rows that wait before they are added up, at least: bounds the work of merging many small histograms."""
-_NO_DOCUMENTS = np.empty((0, 5), np.uint64)
 _KEPT, _OVER_SIZE, _OVER_QUOTA, _SHARD_QUOTA = range(4)
 _REASONS = pa.array([None, Reason.OVER_SIZE.value, Reason.OVER_QUOTA.value, Reason.SHARD_QUOTA.value])
 
@@ -61,14 +60,15 @@ class MixOutcome:
 
 def seek_selection(histogram: np.ndarray, settings: MixSettings) -> Request:
     """Asks for the bins that a cut of the selection may fall into. `histogram`: all alive documents by priority key."""
-    human, other = (order_steps(histogram, _NO_DOCUMENTS, stratum) for stratum in (HUMAN, OTHER))
+    human, other = (order_steps(histogram, join_documents([]), stratum) for stratum in (HUMAN, OTHER))
     bounds = bound_mix(Steps(human.units), Steps(other.units), settings)
     return Request(None, np.unique(np.concatenate([_lumps(human, bounds.human_cuts, HUMAN), _lumps(other, bounds.other_cuts, OTHER)])))
 
 
-def select_documents(histogram: np.ndarray, documents: np.ndarray, settings: MixSettings) -> Selection:
+def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], settings: MixSettings) -> Selection:
     """The exact selection, from the histogram and the documents that `seek_selection` asked for."""
-    human, other = (order_steps(histogram, documents, stratum) for stratum in (HUMAN, OTHER))
+    gathered = join_documents(documents)
+    human, other = (order_steps(histogram, gathered, stratum) for stratum in (HUMAN, OTHER))
     steps = Steps(human.units), Steps(other.units)
     bounds = bound_mix(*steps, settings)
     if not bounds.is_exact:
@@ -89,10 +89,10 @@ def find_cuts(decisions: Sequence[pa.Table], settings: MixSettings) -> MixCuts:
         return [survey_table(table, request, settings) for table in decisions]
 
     by_priority = merge_histograms(survey(Request()))
-    selection = select_documents(by_priority, join_documents(survey(seek_selection(by_priority, settings))), settings)
+    selection = select_documents(by_priority, survey(seek_selection(by_priority, settings)), settings)
     by_placement = merge_histograms(survey(Request(selection)))
-    placement = place_human(by_placement, join_documents(survey(seek_human(by_placement, selection))), selection)
-    return place_other(by_placement, join_documents(survey(seek_other(by_placement, placement))), placement)
+    placement = place_human(by_placement, survey(seek_human(by_placement, selection)), selection)
+    return place_other(by_placement, survey(seek_other(by_placement, placement)), placement)
 
 
 def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings) -> MixOutcome:
@@ -145,9 +145,8 @@ class PlanMix(beam.PTransform):
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
         settings = self._settings
 
-        def gather(label: str, requests: beam.PCollection) -> AsSingleton:
-            found = decided | f"Gather{label}" >> beam.ParDo(PoolDo(f"gather {label.lower()}", survey_shard, settings), AsSingleton(requests))
-            return AsSingleton(found | f"Join{label}" >> beam.CombineGlobally(JoinDocuments()))
+        def gather(label: str, requests: beam.PCollection) -> AsIter:
+            return AsIter(decided | f"Gather{label}" >> beam.ParDo(PoolDo(f"gather {label.lower()}", survey_shard, settings), AsSingleton(requests)))
 
         by_priority = (
             decided
@@ -191,23 +190,6 @@ class MergeHistograms(beam.CombineFn):
 
     def extract_output(self, accumulator: list[np.ndarray]) -> np.ndarray:
         return merge_histograms(accumulator)
-
-
-class JoinDocuments(beam.CombineFn):
-    """`join_documents` of what the shards gathered, in any order."""
-
-    def create_accumulator(self) -> list[np.ndarray]:
-        return []
-
-    def add_input(self, accumulator: list[np.ndarray], documents: np.ndarray) -> list[np.ndarray]:
-        accumulator.append(documents)
-        return accumulator
-
-    def merge_accumulators(self, accumulators: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
-        return [part for accumulator in accumulators for part in accumulator]
-
-    def extract_output(self, accumulator: list[np.ndarray]) -> np.ndarray:
-        return join_documents(accumulator)
 
 
 def _lumps(steps: OrderedSteps, cuts: Sequence[Cut], stratum: int) -> np.ndarray:

@@ -10,12 +10,13 @@ fits, or is rejected.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from transforms.plan_mix import UNITS, Amount, MixPlan, MixSettings
-from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, order_steps
+from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, order_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class MixCuts:
 
 def seek_human(histogram: np.ndarray, selection: Selection) -> Request:
     """Asks for the bins in which human documents change shard. `histogram`: the chosen documents by placement key."""
-    steps = order_steps(histogram, np.empty((0, 5), np.uint64), HUMAN)
+    steps = order_steps(histogram, join_documents([]), HUMAN)
     ends = np.cumsum(steps.units[:, 0])
     ranks = _human_ranks(selection.plan)
     indices = np.searchsorted(ends, ranks, side="right")
@@ -84,10 +85,10 @@ def seek_human(histogram: np.ndarray, selection: Selection) -> Request:
     return Request(selection, np.unique(steps.bins(indices[is_inside], HUMAN)))
 
 
-def place_human(histogram: np.ndarray, documents: np.ndarray, selection: Selection) -> HumanPlacement:
+def place_human(histogram: np.ndarray, documents: Iterable[np.ndarray], selection: Selection) -> HumanPlacement:
     """Places the human documents exactly, from the histogram and the documents that `seek_human` asked for."""
     plan, settings = selection.plan, selection.plan.settings
-    steps = order_steps(histogram, documents, HUMAN)
+    steps = order_steps(histogram, join_documents(documents), HUMAN)
     totals = np.zeros((len(steps.keys) + 1, len(UNITS)), np.int64)
     np.cumsum(steps.units, axis=0, out=totals[1:])
     ranks = _human_ranks(plan)
@@ -117,7 +118,7 @@ def shard_caps(human_units: np.ndarray, other_documents: int, settings: MixSetti
 
 def seek_other(histogram: np.ndarray, placement: HumanPlacement) -> Request:
     """Asks for the bins in which other documents change shard, and those of documents that lie beyond what the shards can hold."""
-    steps = order_steps(histogram, np.empty((0, 5), np.uint64), OTHER)
+    steps = order_steps(histogram, join_documents([]), OTHER)
     totals, limits, is_over = _limits(steps, placement)
     indices = np.searchsorted(totals[1:], limits, side="right")
     beyond = np.arange(indices[-1], len(steps.keys)) if is_over else np.empty(0, np.int64)
@@ -126,13 +127,13 @@ def seek_other(histogram: np.ndarray, placement: HumanPlacement) -> Request:
     return Request(placement.selection, np.unique(steps.bins(np.concatenate([inside[is_split], beyond]), OTHER)))
 
 
-def place_other(histogram: np.ndarray, documents: np.ndarray, placement: HumanPlacement) -> MixCuts:
+def place_other(histogram: np.ndarray, documents: Iterable[np.ndarray], placement: HumanPlacement) -> MixCuts:
     """Places the other documents exactly, from the histogram and the documents that `seek_other` asked for.
 
     Raises RuntimeError if a shard would not hold the quota, which the arithmetic above rules out.
     """
     plan = placement.selection.plan
-    steps = order_steps(histogram, documents, OTHER)
+    steps = order_steps(histogram, join_documents(documents), OTHER)
     totals, limits, is_over = _limits(steps, placement)
     indices = np.searchsorted(totals[1:], limits, side="right")
     is_inside = indices < len(steps.keys)

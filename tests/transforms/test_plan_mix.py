@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from transforms.plan_mix import UNITS, Amount, MixSettings, Steps, bound_mix, count_shards, parse_quota, plan_mix, shard_capacity
 
-QUOTAS = st.sampled_from([Fraction(0), Fraction(1, 100), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(7, 10), Fraction(9, 10), Fraction(1)])
+QUOTAS = st.sampled_from(
+    [Fraction(0), Fraction(1, 100), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(7, 10), Fraction(9, 10), Fraction(1)]
+)
 LIMITS = st.none() | st.integers(1, 60)
 
 
@@ -76,7 +78,7 @@ def slow_capacity(human: int, shards: int, quota: Fraction) -> int:
 
 
 @given(strata(), strata(), mixes())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_plan_is_what_trying_every_prefix_finds(human, other, mix):
     plan = plan_mix(human, other, mix)
     humans, others, shards = slow_plan(human, other, mix)
@@ -88,7 +90,7 @@ def test_plan_is_what_trying_every_prefix_finds(human, other, mix):
 
 
 @given(strata(), strata(), mixes())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_plan_never_breaks_the_quota_nor_the_size(human, other, mix):
     plan = plan_mix(human, other, mix)
     assert plan.human_share >= mix.human_quota
@@ -100,7 +102,7 @@ def test_plan_never_breaks_the_quota_nor_the_size(human, other, mix):
 
 
 @given(st.integers(0, 25), st.integers(0, 25), QUOTAS, st.none() | st.integers(1, 30), st.integers(1, 6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_mix_of_documents_has_more_other_documents(human, other, quota, size, shards):
     mix = MixSettings(human_quota=quota, max_documents=size, num_shards=shards)
     plan = plan_mix(documents(human), documents(other), mix)
@@ -122,7 +124,7 @@ def test_a_higher_quota_never_lets_more_other_documents_in(human, other, mix, qu
 
 
 @given(strata(most=60), strata(most=60), mixes(), st.lists(st.integers(1, 9), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_lumps_opened_where_the_bounds_say_give_the_same_plan(human, other, mix, lengths):
     exact = bound_mix(Steps(human), Steps(other), mix)
     lumped = [cut_up(units, lengths) for units in (human, other)]

@@ -4,11 +4,11 @@ import random
 
 from hypothesis import strategies as st
 
-VOCABULARY = (
-    "the be to of and that have with river stone water light morning window garden letter market road winter "
-    "paper music answer question simple bright slowly because although mountain village number seven always "
-    "harbour silver kitchen engine travel remember yellow quiet between distance"
-).split()
+VOCABULARY = """
+the be to of and that have with river stone water light morning window garden letter market road winter paper music answer question
+simple bright slowly because although mountain village number seven always harbour silver kitchen engine travel remember yellow
+quiet between distance
+""".split()  # noqa: SIM905
 
 HOSTILE_TEXTS = (
     "",

@@ -101,7 +101,7 @@ def test_bytes_of_minima_are_evenly_spread():
 
 def test_case_punctuation_and_layout_do_not_change_a_signature():
     plain = "every river begins as a small spring in the mountains above the village"
-    shouted = "EVERY river -- begins, as a\n\n\"small\" spring: in the MOUNTAINS above the village!!!"
+    shouted = 'EVERY river -- begins, as a\n\n"small" spring: in the MOUNTAINS above the village!!!'
     signature, bands = score([plain, shouted])
     assert (signature[0] == signature[1]).all() and (bands[0] == bands[1]).all()
 
@@ -112,7 +112,7 @@ def test_order_of_words_matters():
 
 
 def test_short_text_is_one_shingle():
-    signature, bands = score(["hello there", "Hello, there!", "hello", "there hello", "hello there you"])
+    _signature, bands = score(["hello there", "Hello, there!", "hello", "there hello", "hello there you"])
     assert (bands[0] == bands[1]).all()
     assert not any((bands[0] == bands[other]).any() for other in (2, 3, 4))
 

@@ -61,11 +61,12 @@ def slow_split(text: str) -> list[tuple[str, int]]:
             elif first == COMPLEX:
                 if at - begin >= 4:
                     break
-            elif this in (LETTER, DIGIT):
-                last = this
-            elif this == CONNECTOR and following in (LETTER, DIGIT):
-                last = this
-            elif (this == APOSTROPHE and last == following == LETTER) or (this == MID_NUMBER and last == following == DIGIT):
+            elif (
+                this in (LETTER, DIGIT)
+                or (this == CONNECTOR and following in (LETTER, DIGIT))
+                or (this == APOSTROPHE and last == following == LETTER)
+                or (this == MID_NUMBER and last == following == DIGIT)
+            ):
                 last = this
             else:
                 break

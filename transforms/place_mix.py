@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transforms.plan_mix import UNITS, Amount, MixPlan, MixSettings
+from transforms.plan_mix import UNITS, Amount, MixPlan, MixSettings, warn_of_loss
 from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, order_steps
 
 
@@ -154,10 +154,11 @@ def place_other(histogram: np.ndarray, documents: Iterable[np.ndarray], placemen
     holds = all(int(taken) <= cap for taken, cap in zip(used, placement.caps, strict=True))
     _require(holds, "a shard holds more other text than its human text allows")
     lost = Amount(*(int(total) for total in steps.units[straddlers[shards < 0]].sum(axis=0)))
+    warning = warn_of_loss(lost.documents, plan.other_selected.documents, plan.num_shards)
     order = np.argsort(steps.addresses[straddlers])
     return MixCuts(
         selection=placement.selection,
-        plan=replace(plan, other_selected=plan.other_selected - lost, warnings=plan.warnings + _warn(lost)),
+        plan=replace(plan, other_selected=plan.other_selected - lost, warnings=plan.warnings + warning),
         human=placement.boundaries,
         other=_boundaries(steps, inner),
         straddlers=steps.addresses[straddlers][order],
@@ -199,10 +200,6 @@ def _fit(straddlers: np.ndarray, sizes: np.ndarray, used: np.ndarray, caps: tupl
 def _boundaries(steps: OrderedSteps, indices: np.ndarray) -> Boundaries:
     inside = indices[indices < len(steps.keys)]
     return Boundaries(steps.keys[inside], steps.addresses[inside])
-
-
-def _warn(lost: Amount) -> tuple[str, ...]:
-    return (f"{lost.documents:,} other documents fit into no shard without breaking its quota",) if lost.documents else ()
 
 
 def _require(holds: bool, broken: str) -> None:

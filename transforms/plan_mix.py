@@ -25,6 +25,8 @@ UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
 DEFAULT_TARGET_SHARD_BYTES = 256 << 20
 """Bytes of text in one published shard, before compression."""
+LOSS_WORTH_A_WARNING = Fraction(1, 100)
+"""Share of the chosen other documents that may find no place in any shard without a warning: a few do in most mixes."""
 _LARGEST = (1 << 63) - 1
 
 
@@ -345,9 +347,7 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
     if wanted is not None and 0 < shards < wanted:
         kind = "human documents" if settings.human_quota > 0 else "documents"
         warnings.append(f"num_shards={wanted:,}: only {shards:,} {kind} are published, and each shard needs one; {shards:,} shards are written")
-    if by_quota != placed:
-        lost = by_quota.documents - placed.documents
-        warnings.append(f"{lost:,} other documents find no place, because each of {shards:,} shards holds the quota; fewer shards would keep them")
+    warnings += warn_of_loss(by_quota.documents - placed.documents, by_quota.documents, shards)
     is_short = (settings.max_documents or settings.max_tokens) and by_quota != allowed and bounds.filled_human.low == len(human)
     shortage = None
     if is_short or (present.documents == 0 and settings.human_quota > 0) or selected.documents + placed.documents == 0:
@@ -362,6 +362,15 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
         share_before_quota=float(share_of(unlimited, allowed, settings.quota_unit)),
         shortage=shortage,
         warnings=tuple(warnings),
+    )
+
+
+def warn_of_loss(lost: int, chosen: int, num_shards: int) -> tuple[str, ...]:
+    """A warning, or none, that `lost` of the `chosen` other documents are left out for the sake of the quota of single shards."""
+    if lost <= chosen * LOSS_WORTH_A_WARNING:
+        return ()
+    return (
+        f"{lost:,} of {chosen:,} other documents find no place, because each of {num_shards:,} shards holds the quota; fewer shards would keep more",
     )
 
 

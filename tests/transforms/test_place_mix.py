@@ -65,7 +65,7 @@ def test_a_document_that_no_shard_can_hold_is_rejected_and_counted():
     assert cuts.straddlers.tolist() == [1]
     assert cuts.straddler_shards.tolist() == [-1]
     assert cuts.plan.other_selected.documents == 2
-    assert "1 other documents fit into no shard" in cuts.plan.warnings[-1]
+    assert "1 of 3 other documents find no place" in cuts.plan.warnings[-1]
 
 
 def test_a_document_larger_than_every_shards_share_is_rejected_once():

@@ -233,7 +233,7 @@ def test_more_shards_than_the_floors_allow_cost_other_documents_and_say_so():
     mix = MixSettings(human_quota="0.6", num_shards=3)
     plan = plan_mix(documents(3), documents(9), mix)
     assert sizes(plan) == (3, 0)
-    assert any("2 other documents find no place" in warning for warning in plan.warnings)
+    assert any("2 of 2 other documents find no place" in warning for warning in plan.warnings)
     assert sizes(plan_mix(documents(3), documents(9), MixSettings(human_quota="0.6", num_shards=1))) == (3, 2)
 
 

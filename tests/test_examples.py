@@ -378,9 +378,11 @@ def test_code_lists_headings_and_crumbs_are_no_prose(block):
     assert demo.clean_paragraph(block) == ""
 
 
-def test_paragraphs_are_joined_and_freed_of_roles():
-    block = "   The :class:`~a.b.Thing` is a thing that is used\n   by ``other`` things of which we shall not speak here."
-    assert demo.clean_paragraph(block) == "The a.b.Thing is a thing that is used by `other` things of which we shall not speak here."
+def test_paragraphs_are_joined_and_freed_of_marks():
+    block = '   The :class:`~a.b.Thing` is a thing that is *often* used\n   by ``other`` "things" of which it\'s 2 * 3 that we shall not speak here.'
+    assert (
+        demo.clean_paragraph(block) == "The a.b.Thing is a thing that is often used by other things of which it's 2 * 3 that we shall not speak here."
+    )
 
 
 def test_passages_leave_out_what_was_seen():

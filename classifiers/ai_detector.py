@@ -1,0 +1,120 @@
+"""Was this written by a model? The detector's scores, and when it declines to give one.
+
+The fast tier is a linear classifier over hashed n-grams (`classifiers.hashed_ngrams`) of folded text (`classifiers.fold_marks`),
+in one compiled pass over the bytes of a whole batch. The probability is calibrated on texts of sets that the weights had not
+seen, half of them machine-written: it is no prevalence of any corpus. To decide, use thresholds from `classifiers.calibration`.
+"""
+
+import functools
+import hashlib
+import importlib.resources
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from classifiers.fold_marks import FOLDING
+from classifiers.hashed_ngrams import NgramSettings, common_table, score_texts
+from classifiers.text_batch import TextBatch
+
+DETECTORS = ("fast",)
+"""Kinds of detector that can be named."""
+MODEL_FILE = "fast.npz"
+"""Name of the shipped model within `classifiers/weights`."""
+MIN_WORDS = 50
+"""Words (`TextBatch.words.counts`) below which the detector abstains: shorter texts carry too little to judge."""
+MIN_FUNCTION_WORD_SHARE = 0.12
+"""Share of English function words below which it abstains: other languages, code, tables, lists of names."""
+MAX_FOREIGN_SHARE = 0.2
+"""Share of letters outside the Latin script above which it abstains."""
+
+
+@dataclass(frozen=True, eq=False)
+class FastModel:
+    """Weights of the fast tier."""
+
+    settings: NgramSettings
+    """What is hashed."""
+    weights: np.ndarray
+    """int8[2**bits]: one weight for each bucket."""
+    common: np.ndarray
+    """uint64: hashes of the words that the second block of features keeps as they are, ascending."""
+    scale: np.ndarray
+    """float64[3]: intercept, factor of the words block, factor of the shapes block; together the log odds that a model wrote the text."""
+
+    def __post_init__(self):
+        if self.weights.dtype != np.int8 or self.weights.shape != (1 << self.settings.bits,):
+            raise ValueError(f"weights must be int8[{1 << self.settings.bits}], not {self.weights.dtype}{list(self.weights.shape)}")
+        if self.scale.shape != (3,) or not np.isfinite(self.scale).all() or (self.scale[1:] < 0).any():
+            raise ValueError("scale must be an intercept and two factors that are not negative")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """12 hexadecimal digits of everything that decides a score."""
+        parts = [FOLDING.encode(), orjson.dumps(asdict(self.settings)), self.weights.tobytes(), self.common.tobytes(), self.scale.tobytes()]
+        return hashlib.blake2b(b"\0".join(parts), digest_size=6).hexdigest()
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        """`common` as the kernels read it."""
+        return common_table(self.common)
+
+    def save(self, path: str) -> None:
+        """Writes the model to `path`; the same model gives the same bytes."""
+        with open(path, "wb") as file:
+            np.savez_compressed(
+                file, settings=np.frombuffer(orjson.dumps(asdict(self.settings)), np.uint8), weights=self.weights, common=self.common, scale=self.scale
+            )
+
+    def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Log odds (float64) that a model wrote each text, and whether (bool) the detector abstains from it."""
+        scores = score_texts(batch.utf8, batch.offsets, self.table, self.settings, self.weights).astype(np.float64)
+        odds = self.scale[0] + self.scale[1] * scores[:, 0] + self.scale[2] * scores[:, 1]
+        abstained = (batch.words.counts < MIN_WORDS) | (scores[:, 3] < MIN_FUNCTION_WORD_SHARE) | (scores[:, 4] > MAX_FOREIGN_SHARE)
+        return odds, abstained
+
+
+class AiDetectorScorer:
+    """`ai_probability`: calibrated probability (0 to 1) that a model wrote the text, null where the detector abstains; `ai_abstained`:
+    whether it does, because the text is shorter than `MIN_WORDS` or not English prose. Deterministic, the same in any batch."""
+
+    name = "ai_detector"
+    fields = pa.schema([("ai_probability", pa.float32()), ("ai_abstained", pa.bool_())])
+
+    def __init__(self, kind: str = "fast", model_path: str | None = None):
+        """`model_path` replaces the shipped weights. Raises ValueError for an unknown kind or a file that is no model."""
+        if kind not in DETECTORS:
+            raise ValueError(f"ai_detector: unknown {kind!r}; known: {', '.join(DETECTORS)}")
+        self.model = load_model(model_path)
+        self.version = f"{kind}-{self.model.digest}"
+
+    def score(self, batch: TextBatch) -> dict[str, pa.Array]:
+        odds, abstained = self.model.log_odds(batch)
+        probability = probability_of(odds)
+        return {"ai_probability": pa.array(probability, mask=abstained), "ai_abstained": pa.array(abstained)}
+
+
+def probability_of(log_odds: np.ndarray) -> np.ndarray:
+    """float32 probability of float64 log odds, limited to +-16, where float32 can still tell neighbours apart."""
+    return (1.0 / (1.0 + np.exp(-np.clip(log_odds, -16.0, 16.0)))).astype(np.float32)
+
+
+def load_model(path: str | None = None) -> FastModel:
+    """The model at `path`, or the shipped one (read once a process). Raises OSError, ValueError (naming the file) when it is not one."""
+    return _shipped_model() if path is None else _read_model(path)
+
+
+@functools.cache
+def _shipped_model() -> FastModel:
+    with importlib.resources.as_file(importlib.resources.files("classifiers") / "weights" / MODEL_FILE) as path:
+        return _read_model(str(path))
+
+
+def _read_model(path: str) -> FastModel:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            settings = NgramSettings(**orjson.loads(arrays["settings"].tobytes()))
+            return FastModel(settings, arrays["weights"], arrays["common"], arrays["scale"])
+    except (KeyError, TypeError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a detector's weights: {error}") from error

@@ -1,0 +1,138 @@
+"""Reads the labelled sets and splits them so that no text, rewrite or opening stands on both sides.
+
+One file a set: JSON lines, plain, gzip or zstd, with `id, text, label` and, where known, `pair, generator, domain, attack, label_suspect`.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import orjson
+import zstandard
+
+from classifiers.fold_marks import fold_marks
+
+MIXED_SETS = ("l2r21", "raidar", "detectrl", "outfox", "sakibsh_llm", "rexshijaku")
+"""Sets that hold human and machine text: training, and leave-one-set-out validation."""
+HUMAN_SETS = ("human_imdb_2011", "human_enwiki_2021", "human_reuters21578_1987", "human_nltk_small", "human_rfc_pre2020")
+"""Human text only: hard negatives in training, and false positives."""
+UNSEEN_SETS = ("alpacaeval_machine", "human_blogs_2004")
+"""Never trained on nor calibrated with, because their licences are non-commercial: tests only."""
+MIN_WORDS = 50
+"""Shortest text, in words separated by white space, that training and evaluation use."""
+OPENING_WORDS = 10
+"""Words of a folded text that identify it across sets."""
+
+OPENING_CHARS = 400
+"""Characters of a text in which those words are looked for."""
+
+
+class MalformedLine(ValueError):
+    """A line that is no JSON object with an `id` and a `text`; the message begins with `file:line`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledText:
+    """One labelled document."""
+
+    text: str
+    """As found."""
+    is_machine: bool
+    """Whether a model wrote it."""
+    set_name: str
+    """Which set it came from."""
+    group: str
+    """Texts of one group (rewrites of one original, or one opening) must not be split."""
+    generator: str
+    """Who wrote it, as the set names it; `human` for people."""
+    attack: str
+    """How the text was disguised; `none` for clean text."""
+    domain: str
+    """Kind of text, as the set names it."""
+
+
+def open_lines(path: str) -> BinaryIO:
+    """`path` for reading lines of bytes: gzip and zstd by extension, anything else as it is."""
+    if path.endswith(".gz"):
+        return io.BufferedReader(gzip.open(path))
+    if path.endswith((".zst", ".zstd")):
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), closefd=True))
+    return open(path, "rb")
+
+
+def read_records(path: str) -> Iterator[dict]:
+    """The JSON objects of `path`, in order; empty lines are skipped. Raises MalformedLine (with file and line), OSError."""
+    with open_lines(path) as lines:
+        number = 0
+        try:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise MalformedLine(f"{path}:{number}: not JSON: {error}") from error
+                if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+                    raise MalformedLine(f"{path}:{number}: expected an object with a string field 'text'")
+                yield record
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            raise MalformedLine(f"{path}:{number + 1}: broken compressed file: {error}") from error
+
+
+def find_set(folder: str, set_name: str) -> str:
+    """Path of `set_name` in `folder`. Raises FileNotFoundError naming what was looked for."""
+    for extension in (".jsonl.zst", ".jsonl.gz", ".jsonl"):
+        path = os.path.join(folder, set_name + extension)
+        if os.path.exists(path):
+            return path
+    raise FileNotFoundError(f"no {set_name}.jsonl.zst, .jsonl.gz or .jsonl in {folder}")
+
+
+def read_set(folder: str, set_name: str, min_words: int = MIN_WORDS) -> list[LabelledText]:
+    """The usable texts of one set, in order: labelled, not suspect, not `mixed`, of at least `min_words` words, no exact repetition."""
+    texts: list[LabelledText] = []
+    seen: set[str] = set()
+    for record in read_records(find_set(folder, set_name)):
+        text = record["text"]
+        if record.get("label_suspect") or record.get("mixed") or record.get("label") not in ("human", "machine"):
+            continue
+        if len(text.split(None, min_words - 1)) < min_words or text in seen:
+            continue
+        seen.add(text)
+        pair = record.get("pair")
+        texts.append(
+            LabelledText(
+                text=text,
+                is_machine=record["label"] == "machine",
+                set_name=set_name,
+                group=f"{set_name}/{pair}" if pair is not None else opening(text),
+                generator=record.get("generator") or record["label"],
+                attack=record.get("attack") or "none",
+                domain=record.get("domain") or "",
+            )
+        )
+    return texts
+
+
+def opening(text: str) -> str:
+    """The first `OPENING_WORDS` folded words (numbers and punctuation left out): texts that share them are taken for one text."""
+    words = [word for word in fold_marks(text[:OPENING_CHARS]).split() if word[0].isalpha()]
+    return " ".join(words[:OPENING_WORDS])
+
+
+def fraction_of(group: str, seed: int) -> float:
+    """A number in [0, 1) that depends on `group` and `seed` only: how groups are dealt out to splits."""
+    digest = hashlib.blake2b(f"{seed}/{group}".encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
+
+
+def drop_shared(texts: list[LabelledText], held_out: list[LabelledText]) -> list[LabelledText]:
+    """`texts` without those whose group or opening also stands in `held_out`."""
+    groups = {text.group for text in held_out}
+    openings = {opening(text.text) for text in held_out}
+    return [text for text in texts if text.group not in groups and opening(text.text) not in openings]

@@ -1,0 +1,300 @@
+"""Trains the fast detector's weights from the labelled sets, the same every time from the same data and seed.
+
+The weights are a logistic regression over hashed n-grams, fitted by AdaGrad in a fixed order of texts on one core. Every set weighs
+as the root of its size, human and machine weigh the same, and each text is seen whole and as random pieces, so that length, set
+and topic say little. The log odds are then scaled on texts of sets that the weights had not seen, each set left out in turn.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit, types
+
+from classifiers.ai_detector import FastModel
+from classifiers.hashed_ngrams import BLOCKS, NgramSettings, collect_features, common_table, fold_and_hash, score_texts
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, drop_shared, fraction_of, read_set
+from classifiers.text_batch import TextBatch
+
+HELD_OUT_SHARE = 0.2
+"""Share of the groups of every set that training never sees: what calibration and evaluation use."""
+_SPLIT_SEED = 7
+"""Deals groups to training and held-out text: part of the data, not of a run."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the weights are fitted."""
+
+    ngrams: NgramSettings = field(default_factory=NgramSettings)
+    """What is hashed."""
+    epochs: int = 3
+    """Passes over all pieces."""
+    learning_rate: float = 0.1
+    """Step of AdaGrad."""
+    l2: float = 1e-5
+    """Pull of every weight towards zero."""
+    crops: int = 1
+    """Random pieces of each text beside the text itself."""
+    piece_words: tuple[int, int] = (40, 250)
+    """Shortest and longest random piece, in folded words."""
+    whole_words: int = 300
+    """Folded words of a whole text, at most."""
+    size_power: float = 0.5
+    """A set of n texts weighs n to this power."""
+    human_set_weight: float = 0.2
+    """Weight of a set without machine text, against one with both."""
+    texts_per_human_set: int = 6_000
+    """Texts of such a set, at most."""
+    common_words: int = 1_000
+    """Words that shapes keep as they are."""
+    seed: int = 0
+    """Decides order and pieces."""
+
+    def __post_init__(self):
+        for key, low in (("epochs", 1), ("crops", 0), ("whole_words", 16), ("texts_per_human_set", 0), ("common_words", 0), ("seed", 0)):
+            if getattr(self, key) < low:
+                raise ValueError(f"{key} must be at least {low}, not {getattr(self, key)}")
+        for key in ("learning_rate", "human_set_weight"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
+        if not 8 <= self.piece_words[0] <= self.piece_words[1]:
+            raise ValueError(f"piece_words must be two ascending numbers from 8 on, not {self.piece_words}")
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts and their folded words, folded once for all models trained on parts of them."""
+
+    texts: Sequence[LabelledText]
+    """The texts."""
+    hashed: Sequence[tuple[np.ndarray, np.ndarray]]
+    """Word and shape hashes of each (`hashed_ngrams.fold_and_hash`)."""
+
+    @property
+    def is_machine(self) -> np.ndarray:
+        """bool[n]."""
+        return np.array([text.is_machine for text in self.texts], bool)
+
+
+def is_held_out(text: LabelledText) -> bool:
+    """Whether training never sees `text`: decided by its group alone."""
+    return fraction_of(text.group, _SPLIT_SEED) < HELD_OUT_SHARE
+
+
+def read_training_texts(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS) -> list[LabelledText]:
+    """Texts to train on: of each set the clean ones (attack none) that are not held out; of a human set those that hash lowest."""
+    chosen: list[LabelledText] = []
+    for name in sets:
+        texts = [text for text in read_set(folder, name) if text.attack == "none" and not is_held_out(text)]
+        if name not in MIXED_SETS:
+            texts = sorted(texts, key=lambda text: fraction_of(text.text, settings.seed))[: settings.texts_per_human_set]
+        chosen += texts
+    return chosen
+
+
+def fold_corpus(texts: Sequence[LabelledText], max_words: int) -> Corpus:
+    """`texts` with the hashes of their first `max_words` words."""
+    return Corpus(texts, [fold_and_hash(text.text, max_words) for text in texts])
+
+
+def cut_pieces(corpus: Corpus, settings: TrainSettings) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """What the weights are fitted to: each text's beginning, and `crops` random pieces of it; with the index of the text of each piece."""
+    random = np.random.default_rng(settings.seed)
+    pieces, owners = [], []
+    shortest, longest = settings.piece_words
+    for index, (words, shapes) in enumerate(corpus.hashed):
+        pieces.append((words[: settings.whole_words], shapes[: settings.whole_words]))
+        owners.append(index)
+        for _ in range(settings.crops):
+            length = int(random.integers(shortest, longest + 1))
+            start = int(random.random() * max(0, len(words) - length + 1))
+            if len(words) >= 2 * shortest:
+                pieces.append((words[start : start + length], shapes[start : start + length]))
+                owners.append(index)
+    return pieces, np.array(owners, np.int64)
+
+
+def piece_weights(texts: Sequence[LabelledText], owners: np.ndarray, settings: TrainSettings) -> np.ndarray:
+    """float32: weight of each piece. Within a label a set of n pieces weighs n**size_power; both labels weigh the same; the mean is 1."""
+    sets = np.array([text.set_name for text in texts])[owners]
+    machine = np.array([text.is_machine for text in texts], bool)[owners]
+    weights = np.zeros(len(owners))
+    for name in np.unique(sets):
+        mixed = bool(machine[sets == name].any())
+        for label in (False, True):
+            chosen = (sets == name) & (machine == label)
+            if chosen.any():
+                weights[chosen] = chosen.sum() ** (settings.size_power - 1.0) * (1.0 if mixed else settings.human_set_weight)
+    for label in (False, True):
+        weights[machine == label] /= max(weights[machine == label].sum(), 1e-12)
+    return (weights * len(owners) / 2).astype(np.float32)
+
+
+@njit(
+    types.Tuple((types.float32[::1], types.float64))(
+        types.int32[::1], types.int64[::1], types.int64[::1], types.uint8[::1], types.float32[::1], types.int64[:, ::1],
+        types.float64, types.float64, types.int64,
+    ),
+    cache=True,
+    nogil=True,
+)  # fmt: skip
+def _fit(features, begins, ends, machine, weights, order, learning_rate, l2, num_buckets):
+    """AdaGrad on the weighted logistic loss of (sum of a piece's weights) / sqrt(their number)."""
+    # A weight and its sum of squared gradients lie side by side: one cache line a feature, and that is what the time goes to.
+    state = np.empty((num_buckets, 2), np.float32)
+    state[:, 0] = 0.0
+    state[:, 1] = 1e-2
+    rate = np.float32(learning_rate)
+    intercept = 0.0
+    intercept_squares = 1e-2
+    for epoch in range(order.shape[0]):
+        for at in range(order.shape[1]):
+            piece = order[epoch, at]
+            begin, end = begins[piece], ends[piece]
+            if end == begin:
+                continue
+            total = np.float32(0.0)
+            for i in range(begin, end):
+                total += state[features[i], 0]
+            norm = 1.0 / np.sqrt(end - begin)
+            odds = total * norm + intercept
+            gradient = (1.0 / (1.0 + np.exp(-odds)) - machine[piece]) * weights[piece]
+            shared_step = np.float32(gradient * norm)
+            decay = np.float32(l2 * weights[piece])
+            for i in range(begin, end):
+                feature = features[i]
+                step = shared_step + decay * state[feature, 0]
+                squares = state[feature, 1] + step * step
+                state[feature, 1] = squares
+                state[feature, 0] -= rate * step / np.sqrt(squares)
+            intercept_squares += gradient * gradient
+            intercept -= learning_rate * gradient / np.sqrt(intercept_squares)
+    return state[:, 0].copy(), intercept
+
+
+def fit_weights(corpus: Corpus, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (float32[2**bits]) of both blocks, each fitted by itself, and the common words (uint64, ascending).
+
+    Raises ValueError unless there is text of both labels.
+    """
+    machine = corpus.is_machine
+    if not machine.any() or machine.all():
+        raise ValueError("training needs human and machine text")
+    common = _common_words(corpus, settings.common_words)
+    pieces, owners = cut_pieces(corpus, settings)
+    features, ends = collect_features(pieces, common_table(common), settings.ngrams)
+    weights = piece_weights(corpus.texts, owners, settings)
+    random = np.random.default_rng(settings.seed + 1)
+    order = np.stack([random.permutation(len(pieces)) for _ in range(settings.epochs)])
+    labels = machine[owners].astype(np.uint8)
+    fitted = np.zeros(1 << settings.ngrams.bits, np.float32)
+    borders = (ends[:-1, 1], ends[1:, 0], ends[1:, 1])
+    for block in range(BLOCKS):
+        begins, stops = np.ascontiguousarray(borders[block]), np.ascontiguousarray(borders[block + 1])
+        block_weights, _ = _fit(features, begins, stops, labels, weights, order, settings.learning_rate, settings.l2, len(fitted))
+        fitted += block_weights
+    return fitted, common
+
+
+def quantise(fitted: np.ndarray, scale: np.ndarray, common: np.ndarray, settings: TrainSettings) -> FastModel:
+    """The model with each block's weights rounded to whole numbers from -127 to 127; the largest thousandth of a per mille is clipped."""
+    weights = np.zeros(len(fitted), np.int8)
+    factors = np.zeros(BLOCKS)
+    half = len(fitted) // BLOCKS
+    for block in range(BLOCKS):
+        part = fitted[block * half : (block + 1) * half]
+        used = np.abs(part[part != 0])
+        if len(used):
+            factors[block] = float(np.quantile(used, 0.99999)) / 127
+            weights[block * half : (block + 1) * half] = np.clip(np.rint(part / factors[block]), -127, 127)
+    return FastModel(settings.ngrams, weights, common, np.array([scale[0], scale[1] * factors[0], scale[2] * factors[1]]))
+
+
+def fit_scale(scores: np.ndarray, machine: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Platt scaling: intercept and one factor for each column of `scores` (float[n, k]), none negative, that minimise the weighted log loss.
+
+    A factor that would be negative is set to 0 and the others fitted again: a higher score must never mean a lower probability.
+    """
+    active = [column for column in range(scores.shape[1]) if np.ptp(scores[:, column]) > 0]
+    result = np.zeros(scores.shape[1] + 1)
+    while active:
+        result[:] = 0
+        design = np.column_stack([np.ones(len(scores)), scores[:, active]])
+        result[[0, *(column + 1 for column in active)]] = _newton(design, machine.astype(np.float64), weights)
+        negative = [column for column in active if result[column + 1] < 0]
+        if not negative:
+            break
+        active = [column for column in active if column not in negative]
+    return result
+
+
+def _newton(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted logistic regression by damped Newton steps."""
+    factors = np.zeros(design.shape[1])
+    for _ in range(50):
+        probability = 1 / (1 + np.exp(-np.clip(design @ factors, -30, 30)))
+        gradient = design.T @ (weights * (probability - target)) + 1e-6 * factors
+        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design + 1e-6 * np.eye(len(factors))
+        step = np.linalg.solve(curvature, gradient)
+        factors -= np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-8:
+            break
+    return factors
+
+
+def score_blocks(model: FastModel, texts: Sequence[LabelledText]) -> np.ndarray:
+    """float64[n, 2]: what each block of features says of each text, before scaling to log odds (already times the block's factor)."""
+    batch = TextBatch.of([text.text.encode("utf-8", "replace").decode() for text in texts])
+    return score_texts(batch.utf8, batch.offsets, model.table, model.settings, model.weights)[:, :BLOCKS].astype(np.float64) * model.scale[1:]
+
+
+def leave_one_set_out(
+    folder: str, settings: TrainSettings, corpus: Corpus, report: Callable[[str], None] = print
+) -> dict[str, tuple[list[LabelledText], np.ndarray]]:
+    """For each mixed set: all its clean texts, and what weights trained on the other sets alone say of them (`score_blocks`).
+
+    Texts of the other sets that share an opening or a group with the left-out one are not trained on either.
+    """
+    results: dict[str, tuple[list[LabelledText], np.ndarray]] = {}
+    for name in dict.fromkeys(text.set_name for text in corpus.texts):
+        if name not in MIXED_SETS:
+            continue
+        started = time.process_time()
+        left_out = [text for text in read_set(folder, name) if text.attack == "none"]
+        kept = {id(text) for text in drop_shared([text for text in corpus.texts if text.set_name != name], left_out)}
+        chosen = [index for index, text in enumerate(corpus.texts) if id(text) in kept]
+        part = Corpus([corpus.texts[index] for index in chosen], [corpus.hashed[index] for index in chosen])
+        fitted, common = fit_weights(part, settings)
+        results[name] = left_out, score_blocks(quantise(fitted, np.array([0.0, 1.0, 1.0]), common, settings), left_out)
+        report(f"left out {name}: trained on {len(chosen)} texts, {time.process_time() - started:.0f} CPU-s")
+    return results
+
+
+def scale_left_out(results: dict[str, tuple[list[LabelledText], np.ndarray]]) -> np.ndarray:
+    """The scale (`fit_scale`) that suits texts of sets not trained on: every set and label weighs the same."""
+    scores = np.concatenate([scores for _, scores in results.values()])
+    machine = np.concatenate([[text.is_machine for text in texts] for texts, _ in results.values()])
+    weights = np.concatenate([_balanced(np.array([text.is_machine for text in texts])) for texts, _ in results.values()])
+    return fit_scale(scores, machine, weights)
+
+
+def train(folder: str, settings: TrainSettings, report: Callable[[str], None] = print) -> FastModel:
+    """The fast detector's model from the sets in `folder`. About 5 CPU-minutes; deterministic on one machine."""
+    corpus = fold_corpus(read_training_texts(folder, settings), settings.ngrams.max_words)
+    report(f"read {len(corpus.texts)} texts of {len({text.set_name for text in corpus.texts})} sets")
+    scale = scale_left_out(leave_one_set_out(folder, settings, corpus, report))
+    fitted, common = fit_weights(corpus, settings)
+    return quantise(fitted, scale, common, settings)
+
+
+def _balanced(machine: np.ndarray) -> np.ndarray:
+    """Weights under which both labels of one set sum to one half."""
+    return np.where(machine, 0.5 / max(machine.sum(), 1), 0.5 / max((~machine).sum(), 1))
+
+
+def _common_words(corpus: Corpus, count: int) -> np.ndarray:
+    """Hashes of the `count` words that stand in the most texts, ascending; ties go to the smaller hash."""
+    hashes, texts = np.unique(np.concatenate([np.unique(words) for words, _ in corpus.hashed]), return_counts=True)
+    return np.sort(hashes[np.lexsort((hashes, -texts))[:count]])

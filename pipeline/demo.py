@@ -119,9 +119,9 @@ def clean_paragraph(block: str) -> str:
     lines = [line.strip() for line in block.strip().splitlines()]
     if any(_LIST_ITEM.match(line) or _UNDERLINE.match(line) for line in lines):
         return ""
-    paragraph = _ROLE.sub(r"\1", " ".join(" ".join(lines).split()))
-    paragraph = _LITERAL.sub(lambda match: match.group(match.lastindex), paragraph)
-    words = paragraph.split()
+    unmarked = _LITERAL.sub(lambda match: match.group(match.lastindex), _ROLE.sub(r"\1", " ".join(lines)))
+    words = unmarked.split()
+    paragraph = " ".join(words)
     if len(words) < MIN_PARAGRAPH_WORDS or paragraph[-1] not in ".!?)" or not (paragraph[0].isalnum() or paragraph[0] in "\"'(*`"):
         return ""
     marks = _WORD_OR_MARK.findall(paragraph)

@@ -1,7 +1,9 @@
 """Gopher's quality statistics: how much a text looks like prose rather than lists, markup or noise.
 
-*Source:* Rae et al. 2021 (arXiv 2112.11446), appendix A.1.1, in the reading of datatrove 0.10, whose words come from another
-splitter: like there, punctuation is in the denominator of the three shares per word, but no word has its length taken from it.
+*Source:* Rae et al. 2021 (arXiv 2112.11446), appendix A.1.1, with the readings of datatrove 0.10: symbols are counted per word, a
+line is what `str.splitlines` gives, stop words are matched in lower case. One difference: datatrove takes every punctuation mark
+for a word, so that it finds letters in only four of five words of ordinary prose and rejects a third of Wikipedia; here, as in the
+paper, punctuation counts as a word only where it stands free between white space.
 """
 
 import functools
@@ -19,7 +21,7 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_TABLE_BITS = 12
 """The kernel finds stop words in a table of 2**12 entries: small enough for the first-level cache."""
 
-HASHES, ELLIPSES, BULLET_LINES, ELLIPSIS_LINES, LINES, WORDS_WITH_LETTERS, WORD_CHARS, STOP_WORDS_SEEN = range(8)
+HASHES, ELLIPSES, BULLET_LINES, ELLIPSIS_LINES, LINES, WORDS_WITH_LETTERS, WORD_CHARS, FREE_SYMBOLS, STOP_WORDS_SEEN = range(9)
 """Columns of `count_marks`."""
 
 
@@ -49,31 +51,30 @@ def measure_quality(batch: TextBatch) -> dict[str, np.ndarray]:
     """Gopher's quality statistics of every text, float32 but for `stop_words` (int16). Where there is nothing to divide by: 0.
 
     * `mean_word_chars`: code points of a word, on average;
-    * `hash_word_share`, `ellipsis_word_share`: `#`, and `...` or its one-character form, per piece (word or run of one symbol);
-      can exceed 1;
-    * `alpha_word_share`: pieces with a letter per piece;
+    * `hash_word_share`, `ellipsis_word_share`: `#`, and `...` or its one-character form, per word; can exceed 1;
+    * `alpha_word_share`: words with a letter per word. In these three, symbols between white space count as one word;
     * `bullet_line_share`, `ellipsis_line_share`: lines (as `str.splitlines` has them) that begin with a bullet or `-`, or end
       in an ellipsis, white space aside, per line;
     * `stop_words`: how many of `STOP_WORDS` occur, 0 to 8.
     """
     words = batch.words
     marks = count_marks(batch)
-    pieces, lines = np.diff(words.offsets), marks[:, LINES]
+    chunks, lines = words.counts + marks[:, FREE_SYMBOLS], marks[:, LINES]
     return {
         "mean_word_chars": _share(marks[:, WORD_CHARS], words.counts),
-        "hash_word_share": _share(marks[:, HASHES], pieces),
-        "ellipsis_word_share": _share(marks[:, ELLIPSES], pieces),
+        "hash_word_share": _share(marks[:, HASHES], chunks),
+        "ellipsis_word_share": _share(marks[:, ELLIPSES], chunks),
         "bullet_line_share": _share(marks[:, BULLET_LINES], lines),
         "ellipsis_line_share": _share(marks[:, ELLIPSIS_LINES], lines),
-        "alpha_word_share": _share(marks[:, WORDS_WITH_LETTERS], pieces),
+        "alpha_word_share": _share(marks[:, WORDS_WITH_LETTERS], chunks),
         "stop_words": np.bitwise_count(marks[:, STOP_WORDS_SEEN]).astype(np.int16),
     }
 
 
 def count_marks(batch: TextBatch) -> np.ndarray:
-    """int64[n, 8]: what the shares are made of; the last column has one bit for each stop word seen."""
+    """int64[n, 9]: what the shares are made of; the last column has one bit for each stop word seen."""
     words = batch.words
-    marks = np.zeros((len(batch), 8), np.int64)
+    marks = np.zeros((len(batch), 9), np.int64)
     stop_hashes, stop_table = _stop_table()
     arrays = (words.offsets, words.begins, words.ends, words.chars, words.exact, words.kinds)
     _count(batch.utf8, batch.offsets, *arrays, code_point_tables()[0], stop_hashes, stop_table, marks)
@@ -103,15 +104,17 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
     for text in range(len(offsets) - 1):
         hashes, ellipses, bullet_lines, ellipsis_lines, lines = 0, 0, 0, 0, 0
         letters, word_chars, seen = 0, 0, 0
+        free_symbols, chunk_has_word, chunk_has_symbol = 0, False, False
         at_line_start, ends_in_ellipsis, line_has_bytes = True, False, False
         at, end = offsets[text], offsets[text + 1]
         piece, last_piece = piece_offsets[text], piece_offsets[text + 1]
         while at < end:
             gap_end = np.int64(begins[piece]) if piece < last_piece else end
+            separates = False
             while at < gap_end:
                 code_point, size = np.int64(utf8[at]), 1
                 if code_point == 0x20:
-                    line_has_bytes = True
+                    line_has_bytes, separates = True, True
                     at += 1
                     continue
                 if 0xC2 <= code_point < 0xE0 and at + 1 < gap_end:
@@ -128,31 +131,42 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
                     lines += 1
                     ellipsis_lines += 1 if ends_in_ellipsis else 0
                     at_line_start, ends_in_ellipsis, line_has_bytes = True, False, False
+                    separates = True
                 else:
                     line_has_bytes = True
-                    if code_point >= TABLE_SIZE or classes[code_point] != SPACE:
+                    if code_point < TABLE_SIZE and classes[code_point] == SPACE:
+                        separates = True
+                    else:
                         at_line_start, ends_in_ellipsis = False, False
                 at += size
+            if separates or piece == last_piece:
+                free_symbols += 1 if chunk_has_symbol and not chunk_has_word else 0
+                chunk_has_word, chunk_has_symbol = False, False
             if piece == last_piece:
                 break
             ends_in_ellipsis, line_has_bytes = False, True
             kind = kinds[piece]
             if kind == KIND_SYMBOL:
+                chunk_has_symbol = True
+                stop = np.int64(ends[piece])
                 first = utf8[at]
-                if first == 0x2E:
-                    ellipses += chars[piece] // 3
-                    ends_in_ellipsis = chars[piece] >= 3
-                elif first == 0x23:
-                    hashes += chars[piece]
-                elif first == 0x2D:
-                    bullet_lines += 1 if at_line_start else 0
-                elif first == 0xE2 and at + 2 < end and utf8[at + 1] == 0x80:
-                    if utf8[at + 2] == 0xA6:
-                        ellipses += chars[piece]
-                        ends_in_ellipsis = True
-                    elif utf8[at + 2] == 0xA2:
-                        bullet_lines += 1 if at_line_start else 0
+                if at_line_start:
+                    bullet = first == 0x2D or (first == 0xE2 and stop - at >= 3 and utf8[at + 1] == 0x80 and utf8[at + 2] == 0xA2)
+                    bullet_lines += 1 if bullet else 0
+                dots = 0
+                for place in range(at, stop):
+                    byte = utf8[place]
+                    if byte == 0x2E:
+                        dots += 1
+                        ellipses += 1 if dots % 3 == 0 else 0
+                        ends_in_ellipsis = dots >= 3
+                    else:
+                        dots = 0
+                        hashes += 1 if byte == 0x23 else 0
+                        ends_in_ellipsis = byte == 0xA6 and place - at >= 2 and utf8[place - 1] == 0x80 and utf8[place - 2] == 0xE2
+                        ellipses += 1 if ends_in_ellipsis else 0
             else:
+                chunk_has_word = True
                 word_chars += chars[piece]
                 letters += 1 if kind == KIND_LETTERS else 0
                 entry = np.int64(stop_table[exact[piece] >> shift])
@@ -161,8 +175,10 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
             at_line_start = False
             at = np.int64(ends[piece])
             piece += 1
+        free_symbols += 1 if chunk_has_symbol and not chunk_has_word else 0
         if line_has_bytes:
             lines += 1
             ellipsis_lines += 1 if ends_in_ellipsis else 0
-        marks[text, 0], marks[text, 1], marks[text, 2], marks[text, 3] = hashes, ellipses, bullet_lines, ellipsis_lines
-        marks[text, 4], marks[text, 5], marks[text, 6], marks[text, 7] = lines, letters, word_chars, seen
+        marks[text, HASHES], marks[text, ELLIPSES], marks[text, LINES], marks[text, WORDS_WITH_LETTERS] = hashes, ellipses, lines, letters
+        marks[text, BULLET_LINES], marks[text, ELLIPSIS_LINES], marks[text, WORD_CHARS] = bullet_lines, ellipsis_lines, word_chars
+        marks[text, FREE_SYMBOLS], marks[text, STOP_WORDS_SEEN] = free_symbols, seen

@@ -10,8 +10,8 @@ The rules, named `headwater-words-1`, simplify UAX #29 so that no text, however 
 * every Han ideograph and every kana is a word of its own;
 * scripts written without spaces whose words only a dictionary finds (Thai, Lao, Khmer, Burmese, Tai) count one word per four
   code points of a run;
-* any other visible character is a *symbol*: a run of one same symbol (`...`, `--`) is one piece, and is not a word;
-* white space and the zero-width space separate; other invisible format characters and variation selectors belong to the word
+* any other visible character is a *symbol*: a run of symbols (`...`, `!)`) is one piece, and is not a word;
+* white space and the zero-width space separate; other invisible format characters and variation selectors belong to the piece
   they stand in, without changing its folded hash.
 
 *Source:* Unicode Standard Annex #29, section 4 (word boundaries).
@@ -32,11 +32,11 @@ PRETOKENS = "headwater-pretokens-1"
 """Name of the built-in token count, see `Words.pretokens`."""
 
 KIND_SYMBOL, KIND_WORD, KIND_LETTERS = 0, 1, 3
-"""Values of `Words.kinds`: a run of symbols, a word, a word with at least one letter."""
+"""Values of `Words.kinds`: a run of symbols, a word, a word with at least one letter. Only a run of symbols has 0."""
 
 COMPLEX_CODE_POINTS = 4
 """Code points taken as one word in scripts whose words only a dictionary finds."""
-LETTERS_PER_PRETOKEN, DIGITS_PER_PRETOKEN, SYMBOLS_PER_PRETOKEN = 6, 3, 16
+LETTERS_PER_PRETOKEN, DIGITS_PER_PRETOKEN, SYMBOLS_PER_PRETOKEN = 6, 3, 4
 """Code points of each sort that the built-in token count takes as one token."""
 
 SYMBOL, SPACE, LETTER, DIGIT, MARK, IDEOGRAPH, COMPLEX, CONNECTOR, APOSTROPHE, MID_NUMBER, IGNORED, BREAK = range(12)
@@ -74,7 +74,7 @@ class Words:
     """int32[n]: words (not symbols) of each text."""
     pretokens: np.ndarray
     """int32[n]: rough count of subword tokens, `headwater-pretokens-1`: a word counts ceil(letters / 6) + ceil(digits / 3), where
-    marks and what stands inside a word count as letters; a run of one symbol counts ceil(length / 16)."""
+    marks and what stands inside a word count as letters; a run of symbols counts ceil(length / 4)."""
     text_chars: np.ndarray
     """int32[n]: code points of each text, white space included."""
 
@@ -171,7 +171,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
     for text in range(len(offsets) - 1):
         at, end = offsets[text], offsets[text + 1]
         num_words, num_pretokens, num_chars = 0, 0, 0
-        first_class, last_class, first_code_point = -1, -1, 0
+        first_class, last_class = -1, -1
         begin, length, num_digits, kind = at, 0, 0, KIND_SYMBOL
         hash_exact, hash_folded = np.uint64(0), np.uint64(0)
         while True:
@@ -196,7 +196,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
                 num_chars += 1
             if first_class >= 0:
                 if first_class == SYMBOL:
-                    extends = code_point == first_code_point and at < end
+                    extends = this_class in (SYMBOL, CONNECTOR, APOSTROPHE, MID_NUMBER, MARK, IGNORED)
                 elif this_class in (LETTER, DIGIT):
                     extends = first_class != IDEOGRAPH and first_class != COMPLEX
                     if extends:
@@ -239,7 +239,7 @@ def _split(utf8, offsets, classes, lower, piece_offsets, begins, ends, chars, fo
                 begin, length = at, 1
                 hash_exact = np.uint64(code_point) * prime + np.uint64(1)
                 hash_folded = np.uint64(shown) * prime + np.uint64(1)
-                first_code_point, num_digits = code_point, 0
+                num_digits = 0
                 if this_class in (SYMBOL, CONNECTOR, APOSTROPHE, MID_NUMBER):
                     first_class, kind = SYMBOL, KIND_SYMBOL
                 else:

@@ -15,12 +15,13 @@ def pieces_of(text: str) -> list[tuple[str, int]]:
 
 
 def slow_quality(text: str) -> dict[str, float]:
-    """datatrove 0.10's `GopherQualityFilter.filter`, returning what it compares instead of comparing it."""
+    """datatrove 0.10's `GopherQualityFilter.filter`, returning what it compares, per word in the paper's sense."""
     pieces = pieces_of(text)
     words = [piece for piece, _ in pieces]
     non_symbol_words = [piece for piece, kind in pieces if kind != KIND_SYMBOL]
     lines = text.splitlines()
-    num_words, num_lines = max(len(words), 1), max(len(lines), 1)
+    free_symbols = [chunk for chunk in text.split() if pieces_of(chunk) and not any(kind for _, kind in pieces_of(chunk))]
+    num_words, num_lines = max(len(non_symbol_words) + len(free_symbols), 1), max(len(lines), 1)
     return {
         "mean_word_chars": sum(map(len, non_symbol_words)) / max(len(non_symbol_words), 1),
         "hash_word_share": text.count("#") / num_words,
@@ -58,10 +59,19 @@ def test_every_stop_word_is_found_and_nothing_else():
     assert measure("the the the to")["stop_words"] == 2
 
 
-def test_punctuation_counts_as_pieces_but_not_as_words():
-    scores = measure("alpha , beta !")
-    assert scores["alpha_word_share"] == 0.5
-    assert scores["mean_word_chars"] == 4.5
+def test_free_standing_punctuation_counts_as_a_word_without_letters():
+    scores = measure("alpha, (beta) - 7 !")
+    assert scores["alpha_word_share"] == pytest.approx(2 / 5)
+    assert scores["mean_word_chars"] == pytest.approx(10 / 3)
+
+
+def test_ordinary_punctuation_does_not_dilute_prose():
+    assert measure('"Well," she said; "it\'s late (too late)..."')["alpha_word_share"] == 1
+
+
+def test_a_text_of_symbols_has_no_words_with_letters():
+    scores = measure("# # # ...")
+    assert (scores["alpha_word_share"], scores["hash_word_share"], scores["ellipsis_word_share"]) == (0, 0.75, 0.25)
 
 
 @pytest.mark.parametrize(

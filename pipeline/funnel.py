@@ -26,8 +26,8 @@ def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) ->
     console.print(table)
     console.print()
     for sentence in manifest["mix"]["sentences"]:
-        console.print(sentence, highlight=False)
-    console.print(quota_sentence(manifest), style="bold", highlight=False)
+        console.print(sentence, highlight=False, soft_wrap=True)
+    console.print(quota_sentence(manifest), style="bold", highlight=False, soft_wrap=True)
 
 
 def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:

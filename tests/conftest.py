@@ -45,10 +45,10 @@ def headwater(capfd):
     return run
 
 
-@pytest.fixture
-def corpus(tmp_path) -> Path:
-    """60 human and 60 synthetic documents and 20 unlabelled ones, with faults planted, as JSON lines under one folder."""
-    folder = tmp_path / "corpus"
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """60 human and 60 synthetic documents and 20 unlabelled ones, with faults planted, as JSON lines under one folder. Not to be changed."""
+    folder = tmp_path_factory.mktemp("corpus")
     human = documents("human", range(60))
     synthetic = documents("synthetic", range(1000, 1050), generator="model-a", generation=1)
     synthetic += [{"id": f"copy-{n}", "text": synthetic[n]["text"], "generator": "model-b"} for n in range(5)]

@@ -1,5 +1,8 @@
 """The command line, end to end: what a user sees, reads back and relies on."""
 
+import contextlib
+import gzip
+import io
 import json
 import shutil
 from collections import Counter
@@ -9,17 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.__main__ import main
 from tests.conftest import WITHOUT_DETECTOR, inputs, published, rejected
 from tests.texts import documents, write_jsonl
 
 
-@pytest.fixture
-def curated(headwater, corpus, tmp_path):
-    """A curated dataset of the small corpus, and the command's output."""
-    output = tmp_path / "out"
-    ran = headwater("curate", *inputs(corpus), f"--output={output}", WITHOUT_DETECTOR, "--num_shards=3")
-    assert ran.code == 0, ran.err
-    return output, ran
+@pytest.fixture(scope="module")
+def curated(corpus, tmp_path_factory):
+    """A curated dataset of the small corpus, not to be changed, and the command's output."""
+    folder = tmp_path_factory.mktemp("curated")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        flags = [f"--output={folder}/out", WITHOUT_DETECTOR, "--num_shards=3", "--workers=0", "--progress=none"]
+        assert main(["curate", *inputs(corpus), *flags]) == 0
+    return folder / "out", printed.getvalue()
 
 
 def manifest_of(output: Path) -> dict:
@@ -31,8 +36,6 @@ def test_every_document_ends_in_exactly_one_place(curated, corpus):
     ids = Counter(published(output)["id"].to_pylist()) + Counter(rejected(output)["id"].to_pylist())
     read = Counter()
     for path in sorted(corpus.iterdir()):
-        import gzip
-
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt") as file:
             read.update(json.loads(line)["id"] for line in file)
@@ -61,7 +64,7 @@ def test_duplicates_lose_to_the_smaller_id_and_to_the_human_copy(curated):
 
 
 def test_the_quota_holds_in_every_shard_and_the_manifest_says_so(curated):
-    output, ran = curated
+    output, printed = curated
     shards = sorted((output / "data").glob("*.parquet"))
     assert [path.name for path in shards] == [f"train-{n:05d}-of-00003.parquet" for n in range(3)]
     for path, entry in zip(shards, manifest_of(output)["shards"], strict=True):
@@ -70,14 +73,14 @@ def test_the_quota_holds_in_every_shard_and_the_manifest_says_so(curated):
         assert entry["documents"] == {"human": origins["human"], "all": sum(origins.values())}
     manifest = manifest_of(output)
     assert manifest["quota"]["measured_share"] >= 0.5 and manifest["quota"]["smallest_shard_share"] >= 0.5
-    assert "at least 50.0% promised" in ran.out
+    assert "at least 50.0% promised" in printed
 
 
-def test_load_dataset_returns_exactly_the_published_rows(curated):
+def test_load_dataset_returns_exactly_the_published_rows(curated, tmp_path):
     import datasets
 
     output, _ = curated
-    loaded = datasets.load_dataset(str(output), cache_dir=str(output.parent / "cache"))
+    loaded = datasets.load_dataset(str(output), cache_dir=str(tmp_path))
     assert list(loaded) == ["train"]
     assert loaded["train"]["id"][:] == published(output)["id"].to_pylist()
     assert loaded["train"]["text"][:] == published(output)["text"].to_pylist()
@@ -94,11 +97,11 @@ def test_published_columns_are_typed_and_other_columns_survive(headwater, tmp_pa
 
 
 def test_the_funnel_counts_what_the_files_hold(curated):
-    output, ran = curated
+    output, printed = curated
     account = {entry["source"]: entry for entry in manifest_of(output)["accounts"]}
     assert account["books"]["read"] == 60 and account["models"]["read"] == 60 and account["web"]["read"] == 20
     assert sum(sum(entry["published"].values()) for entry in account.values()) == published(output).num_rows
-    assert "near_duplicate" in ran.out and "published" in ran.out
+    assert "near_duplicate" in printed and "published" in printed
 
 
 def test_remix_equals_curate_with_the_same_settings(curated, headwater, corpus, tmp_path):
@@ -113,19 +116,19 @@ def test_remix_equals_curate_with_the_same_settings(curated, headwater, corpus, 
     assert rejected(tmp_path / "remixed") == rejected(tmp_path / "direct")
 
 
-def test_plan_says_what_curate_would_publish_and_writes_nothing(curated, headwater, corpus, tmp_path):
-    output, ran = curated
-    before = sorted(tmp_path.rglob("*"))
+def test_plan_says_what_curate_would_publish_and_writes_nothing(curated, headwater, corpus):
+    output, printed = curated
+    before = sorted(output.parent.rglob("*"))
     settings = [WITHOUT_DETECTOR, "--num_shards=3"]
     from_inputs = headwater("plan", *inputs(corpus), *settings)
     from_scores = headwater("plan", f"--scored={output}/scored", "--num_shards=3")
     assert from_inputs.code == from_scores.code == 0
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(output.parent.rglob("*")) == before
 
     def funnel(text: str) -> list[str]:
         return [line for line in text.splitlines() if line.strip() and not line.startswith(("Published", "Nothing was written", "Human share"))]
 
-    assert funnel(from_inputs.out) == funnel(from_scores.out) == funnel(ran.out)
+    assert funnel(from_inputs.out) == funnel(from_scores.out) == funnel(printed)
 
 
 @pytest.mark.parametrize("unit", ["documents", "tokens", "bytes"])
@@ -183,15 +186,17 @@ def test_the_detector_judges_unlabelled_text(headwater, tmp_path):
     assert json.loads(pq.read_schema(next((output / "scored").glob("*.parquet"))).metadata[b"headwater"])["scorers"]["ai_detector"]["version"]
 
 
-def test_overwrite_replaces_and_nothing_else_does(curated, headwater, corpus):
-    output, _ = curated
+def test_overwrite_replaces_and_nothing_else_does(headwater, corpus, tmp_path):
+    output = tmp_path / "out"
+    command = ["curate", *inputs(corpus), f"--output={output}", WITHOUT_DETECTOR]
+    assert headwater(*command, "--num_shards=3").code == 0
     before = manifest_of(output)
-    again = headwater("curate", *inputs(corpus), f"--output={output}", WITHOUT_DETECTOR)
+    again = headwater(*command)
     assert again.code == 2 and "--overwrite" in again.err
     assert manifest_of(output) == before
-    assert headwater("curate", *inputs(corpus), f"--output={output}", WITHOUT_DETECTOR, "--num_shards=1", "--overwrite").code == 0
+    assert headwater(*command, "--num_shards=1", "--overwrite").code == 0
     assert len(manifest_of(output)["shards"]) == 1
-    assert sorted(path.name for path in output.parent.iterdir()) == ["corpus", "out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_remix_never_writes_over_the_scores_it_reads(curated, headwater):
@@ -205,7 +210,7 @@ def test_scores_of_different_settings_are_not_mixed(curated, headwater, corpus, 
     output, _ = curated
     other = tmp_path / "other"
     assert headwater("curate", *inputs(corpus)[:1], f"--output={other}", WITHOUT_DETECTOR, "--set=score.bands=7", "--set=score.rows_per_band=16").code == 0
-    for path in (other / "scored").glob("*.parquet"):
-        shutil.copy(path, output / "scored" / f"zz-{path.name}")
-    ran = headwater("remix", f"--scored={output}/scored", f"--output={tmp_path}/mixed")
+    for path in (output / "scored").glob("*.parquet"):
+        shutil.copy(path, other / "scored" / f"zz-{path.name}")
+    ran = headwater("remix", f"--scored={other}/scored", f"--output={tmp_path}/mixed")
     assert ran.code == 2 and "same scorers" in ran.err

@@ -12,11 +12,10 @@ from numba import njit
 
 from classifiers.signature import estimate_jaccard
 from transforms.decisions import read_decisions
-from transforms.fixed_columns import binary_rows, fixed_binary_array
+from transforms.fixed_columns import binary_rows, fixed_binary_array, read_signatures
 from transforms.packed_arrays import join_pairs, split_by_key
 from transforms.pool_steps import Group, GroupOnPool, part_shard
 from transforms.records import DUPLICATE_SCHEMA, rows_of, shards_of
-from transforms.verify_candidates import read_signatures
 
 SURVIVOR_ORDER = [
     ("group", "ascending"),

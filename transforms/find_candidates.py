@@ -1,14 +1,17 @@
 """Pairs of documents that share a band of their MinHash signatures: the only pairs that are ever compared.
 
-Fourteen bands of eight rows propose 56, 77, 92 and 99 % of pairs at similarity .70, .75, .80 and .85. What is shuffled
-are 16 bytes a band and document. *Source:* Leskovec et al., "Mining of Massive Datasets", section 3.4.
+A band is eight MinHashes; two documents share it with the eighth power of their similarity. Besides the 14 bands that were
+scored, six more are cut across them from the bytes of the same signatures. Pairs at similarity .70, .75, .80 and .85 are so proposed
+in 68, 86, 96.2 and 99.6 % of cases (simulated), where the 14 alone reach 56, 77, 92.4 and 98.8 %. What is shuffled are 16 bytes a band and document.
+
+*Source:* Leskovec et al., "Mining of Massive Datasets", section 3.4.
 """
 
 import apache_beam as beam
 import numpy as np
 
 from transforms.decisions import read_decisions
-from transforms.fixed_columns import read_fixed_binary
+from transforms.fixed_columns import read_fixed_binary, read_signatures
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed
 from transforms.records import DecidedShard, make_addresses, shards_of
@@ -23,7 +26,7 @@ _ENTRY = np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")])
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-def emit_bands(decided: DecidedShard, bands: int, num_partitions: int) -> list[Keyed]:
+def emit_bands(decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int) -> list[Keyed]:
     """The bands of the living documents of a shard, packed by (band, partition of the hash); a pool task.
 
     Key `band * num_partitions + partition`. A value holds the shard's index and, for each document, the low 32 bits of the
@@ -34,21 +37,37 @@ def emit_bands(decided: DecidedShard, bands: int, num_partitions: int) -> list[K
     decisions = read_decisions(decided, ["row_key", "reason"])
     hashes, valid = read_fixed_binary(decided.shard, "bands")
     if hashes.shape[1] != 8 * bands:
-        raise ValueError(
-            f"{decided.shard.path}: `bands` holds {hashes.shape[1] // 8} hashes where {bands} were asked for: score again, or ask for these"
-        )
+        raise ValueError(f"{decided.shard.path}: `bands` holds {hashes.shape[1] // 8} hashes, not {bands}: score again, or ask for as many")
     rows = np.flatnonzero(valid & decisions["reason"].is_null().to_numpy())
     hashes = hashes.view("<u8")[rows]
+    if extra_bands:
+        hashes = np.concatenate([hashes, cut_across(read_signatures(decided, rows), bands, extra_bands)], axis=1)
     entries = np.empty(len(rows), _ENTRY)
     entries["row"] = rows
     entries["row_key"] = decisions["row_key"].to_numpy()[rows]
     shard = np.array([decided.shard.index], "<u8")
     emitted = []
-    for band in range(bands):
+    for band in range(bands + extra_bands):
         entries["hash"] = hashes[:, band].astype(np.uint32)
         for partition, positions in split_by_key(partition_of(hashes[:, band], num_partitions)):
             emitted.append((band * num_partitions + partition, pack_arrays(shard, entries[positions])))
     return emitted
+
+
+def cut_across(signatures: np.ndarray, bands: int, extra_bands: int) -> np.ndarray:
+    """uint64[n, extra_bands]: hashes of as many bytes of each signature (uint8[n, bands * rows]) as a band has rows, each from a band of its own.
+
+    The r-th byte of extra band e is row r of band (e + r * step) mod bands, with step 1 for the first `bands` extra bands, then 2 and
+    so on: the first `bands` of them use every byte once. A byte of a MinHash stands for all of it: unequal ones share it in 1 of 256 cases.
+    """
+    rows = signatures.shape[1] // bands
+    row, extra = np.arange(rows), np.arange(extra_bands)[:, None]
+    places = (extra + row * (1 + extra // bands)) % bands * rows + row
+    hashes = np.broadcast_to(extra[:, 0].astype(np.uint64), (len(signatures), extra_bands)).copy()
+    for place in places.T:
+        hashes = (hashes ^ signatures[:, place]) * np.uint64(_GOLDEN)
+        hashes ^= hashes >> np.uint64(32)
+    return hashes * np.uint64(_GOLDEN)
 
 
 def partition_of(hashes: np.ndarray, num_partitions: int) -> np.ndarray:
@@ -115,12 +134,12 @@ class FindCandidates(beam.PTransform):
     cannot be divided: a band shared by a hundred million documents takes 4 GB.
     """
 
-    def __init__(self, bands: int, num_partitions: int):
+    def __init__(self, bands: int, extra_bands: int, num_partitions: int):
         super().__init__()
-        self._bands, self._num_partitions = bands, num_partitions
+        self._bands, self._extra_bands, self._num_partitions = bands, extra_bands, num_partitions
 
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
-        emit = PoolDo("EmitBands", emit_bands, self._bands, self._num_partitions)
+        emit = PoolDo("EmitBands", emit_bands, self._bands, self._extra_bands, self._num_partitions)
         return (
             decided
             | "EmitBands" >> beam.ParDo(emit).with_output_types(Keyed)

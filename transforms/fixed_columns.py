@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.records import ScoredShard
+from transforms.records import DecidedShard, ScoredShard
 from transforms.storage import open_arrow
 
 
@@ -31,6 +31,14 @@ def read_fixed_binary(shard: ScoredShard, column: str, rows: np.ndarray | None =
                 values, valid = binary_rows(file.read_row_group(group, columns=[column], use_threads=False)[column])
                 parts.append((values, valid) if wanted is None else (values[wanted], valid[wanted]))
     return np.concatenate([values for values, _ in parts]), np.concatenate([valid for _, valid in parts])
+
+
+def read_signatures(decided: DecidedShard, rows: np.ndarray) -> np.ndarray:
+    """Signatures (uint8[n, hashes]) of `rows` (ascending). Raises ValueError if one is null."""
+    signatures, valid = read_fixed_binary(decided.shard, "signature", rows)
+    if not valid.all():
+        raise ValueError(f"{decided.shard.path}: row {rows[np.argmin(valid)]} has bands but no signature")
+    return signatures
 
 
 def fixed_binary_array(rows: np.ndarray) -> pa.FixedSizeBinaryArray:

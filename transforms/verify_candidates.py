@@ -8,21 +8,13 @@ import apache_beam as beam
 import numpy as np
 
 from classifiers.signature import estimate_jaccard
-from transforms.fixed_columns import read_fixed_binary
+from transforms.fixed_columns import read_signatures
 from transforms.packed_arrays import join_pairs, pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed, part_shard
-from transforms.records import DecidedShard, rows_of, shards_of
+from transforms.records import rows_of, shards_of
 
 BLOCK_PAIRS = 1 << 15
 """Pairs compared at a time: bounds what is gathered to 7 MB."""
-
-
-def read_signatures(decided: DecidedShard, rows: np.ndarray) -> np.ndarray:
-    """Signatures (uint8[n, hashes]) of `rows` (ascending). Raises ValueError if one is null."""
-    signatures, valid = read_fixed_binary(decided.shard, "signature", rows)
-    if not valid.all():
-        raise ValueError(f"{decided.shard.path}: row {rows[np.argmin(valid)]} has bands but no signature")
-    return signatures
 
 
 def attach_first(group: Group) -> list[Keyed]:

@@ -1,5 +1,6 @@
 """`python -m pipeline COMMAND`, the same as `headwater COMMAND`."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -7,11 +8,14 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, or that of the error (see `pipeline.errors`)."""
 
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Set before Beam is imported, which warns of extras that nobody asked for; what stops a run is said by its own error.
+    logging.getLogger().setLevel(logging.INFO if "--debug" in arguments else logging.CRITICAL)
+
     from pipeline.errors import HeadwaterError
     from pipeline.options import parse_arguments
     from pipeline.run import complain, run_command
 
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = parse_arguments(arguments)
         run_command(parsed, tuple(arguments))

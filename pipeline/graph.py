@@ -85,7 +85,7 @@ class Score(beam.PTransform):
             )
         whole = root | "Splits" >> beam.Create([split for split in job.splits if not split.needs_spill])
         packed = root | "PackedInputs" >> beam.Create([split for split in job.splits if split.needs_spill])
-        unpack = PoolDo("unpack", spill_unsplittable, folders.spilled, job.fields)
+        unpack = PoolDo("unpack", spill_unsplittable, folders.spilled)
         score = PoolDo("score", score_split, job.fields, job.recipe.score, folders.scored, folders.dead_letters)
         chunks = packed | "SpreadPacked" >> beam.Reshuffle() | "SpillUnsplittable" >> _pool(unpack, Split)
         return (whole, chunks) | "AllSplits" >> beam.Flatten() | "SpreadSplits" >> beam.Reshuffle() | "ScoreSplits" >> _pool(score, SplitScored)

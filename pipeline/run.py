@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
-import logging
 import os
 import re
 import secrets
@@ -48,7 +47,6 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
     if parsed.command == "demo":
         return _run_demo(parsed, command_line)
     began = time.monotonic()
-    logging.getLogger().setLevel(logging.INFO if parsed.debug else logging.ERROR)
     from_scores = getattr(parsed, "scored", None) is not None
     if from_scores:
         scored = scored_shards(parsed.scored)

@@ -110,6 +110,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parsed, rest = make_parser().parse_known_args(arguments)
     _check_beam_flags(rest, parsed)
     parsed.beam = rest
+    if parsed.command == "plan" and parsed.scored and any(getattr(parsed, flag) for flag in INPUT_FLAGS):
+        raise UsageError("--scored: plan starts from scored shards or from inputs, not from both; leave one of them out")
     return parsed
 
 
@@ -239,14 +241,15 @@ def _check_beam_flags(rest: Sequence[str], parsed: argparse.Namespace) -> None:
     known = _beam_flags()
     ours = {name for name in vars(parsed) if name not in ("command", "beam")}
     for argument in rest:
-        if not argument.startswith("--"):
+        if not argument.startswith("-") or argument[1:2].isdigit():
             continue
-        name = argument[2:].partition("=")[0]
-        if name in known or name.removeprefix("no_") in known:
+        dashes = "--" if argument.startswith("--") else "-"
+        name = argument.removeprefix(dashes).partition("=")[0]
+        if dashes == "--" and (name in known or name.removeprefix("no_") in known):
             continue
         close = difflib.get_close_matches(name, sorted(ours | known), 1)
         hint = f"; did you mean --{close[0]}?" if close else f"; `headwater {parsed.command} --help` lists those there are"
-        raise UsageError(f"--{name}: no such flag{hint}")
+        raise UsageError(f"{dashes}{name}: no such flag{hint}")
     stray = [argument for index, argument in enumerate(rest) if not argument.startswith("-") and (index == 0 or not rest[index - 1].startswith("-"))]
     if stray:
         raise UsageError(f"{stray[0]!r}: not a flag; inputs are given as --human NAME=GLOB, --synthetic NAME=GLOB, --unlabelled NAME=GLOB")

@@ -6,7 +6,6 @@ Equal recipes have equal digests whatever the order or layout of their files.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import hashlib
 import json
@@ -108,8 +107,14 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (first 16 hex digits) of the effective recipe in canonical JSON."""
-        return hashlib.sha256(json.dumps(self.tables, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+        """SHA-256 (first 16 hex digits) of the effective recipe in canonical JSON: `1` and `1.0`, `"1/2"` and `0.5` are the same.
+
+        The order of the rules counts, since the first broken one is the reason; no other order does.
+        """
+        canonical = {section: _canonical(table) for section, table in self.tables.items()}
+        canonical["mix"] |= {"human_quota": str(self.mix.human_quota)}
+        canonical["order"] = [rule.name for rule in self.rules]
+        return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def default_tables() -> dict[str, Any]:
@@ -133,6 +138,8 @@ def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = N
             raise UsageError(f"--recipe={path}: cannot be read ({error.strerror}); give the path of a TOML file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"--recipe={path}: is not valid TOML: {error}") from error
+        for section in own.keys() - tables.keys():
+            raise UsageError(f"{path}: {section}: no such section{_nearest(section, tables)}")
         for key, value in _leaves(own):
             _assign(tables, key, value, path)
     for key, value in (overrides or {}).items():
@@ -178,12 +185,13 @@ def rule_schema(settings: ScoreSettings):
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`KEY=VALUE` of `--set`: the value as TOML, or as a bare word. Raises UsageError."""
     key, equals, value = text.partition("=")
+    key = key.strip()
     if not equals or not key:
         raise UsageError(f"--set={text}: must be KEY=VALUE, such as rules.gopher_too_few_words.min=30")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key, value
+        return key, value.strip()
 
 
 def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
@@ -204,7 +212,9 @@ def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:
             yield Rule(name=name, **keys)
 
 
-RULE_KEYS = {"enabled": bool, **{field.name: object for field in dataclasses.fields(Rule) if field.name != "name"}}
+RULE_KEYS = {"field": "", "min": 0.0, "max": 0.0, "allow": [], "deny": [], "origins": [], "enabled": True}
+"""Keys of a rule, each with a value of the kind it takes."""
+KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
 
 
 def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str) -> None:
@@ -215,14 +225,23 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
         if len(key) != 3 or key[2] not in RULE_KEYS:
             known = ", ".join(RULE_KEYS)
             raise UsageError(f"{where}: {dotted}: must be rules.NAME.KEY with KEY one of {known}{_nearest(key[-1], RULE_KEYS)}")
+        if not _same_kind(RULE_KEYS[key[2]], value, dotted):
+            raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(RULE_KEYS[key[2]])]}")
         tables["rules"].setdefault(key[1], {})[key[2]] = value
         return
     if len(key) != 2 or key[1] not in tables[section]:
         raise UsageError(f"{where}: {dotted}: no such key{_nearest(key[-1], tables[section])}")
     present = tables[section][key[1]]
     if not _same_kind(present, value, dotted):
-        raise UsageError(f"{where}: {dotted} = {value!r}: must be a {type(present).__name__}, such as {present!r}")
+        raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(present)]}, such as {json.dumps(present)}")
     tables[section][key[1]] = value
+
+
+def _canonical(value: Any) -> Any:
+    """`value` with numbers in one spelling: those that are whole as integers."""
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _same_kind(present: Any, value: Any, dotted: str) -> bool:

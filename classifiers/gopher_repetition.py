@@ -235,9 +235,11 @@ def _duplicate_elements(utf8, begin, end, least_newlines, most_elements, table, 
         key = np.uint64(stop - element) * prime
         place = element
         while place + 8 <= stop:
+            # Unsigned places cannot be negative: the compiler then reads the eight bytes at once.
+            low = np.uint64(place)
             block = np.uint64(0)
             for byte in range(8):
-                block |= np.uint64(utf8[place + byte]) << np.uint64(8 * byte)
+                block |= np.uint64(utf8[low + np.uint64(byte)]) << np.uint64(8 * byte)
             key = (key ^ block) * prime
             key ^= key >> np.uint64(32)
             place += 8

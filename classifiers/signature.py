@@ -106,30 +106,28 @@ def _splitmix64(seed: int, count: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _minhash(piece_offsets, folded, kinds, word_multipliers, a, b, c, minima):
+    """Fills `minima`. Every sum and product is cut to 32 bits by itself, or the compiler would work in 64 bits and half as fast."""
     size, num_hashes = len(word_multipliers), len(a)
-    window = np.empty(size, np.uint64)
+    most = 0
+    for text in range(len(piece_offsets) - 1):
+        most = max(most, piece_offsets[text + 1] - piece_offsets[text])
+    words = np.empty(most, np.uint64)
     for text in range(len(piece_offsets) - 1):
         row = minima[text]
         row[:] = np.uint32(0xFFFFFFFF)
-        seen = 0
-        last_piece = piece_offsets[text + 1]
-        for piece in range(piece_offsets[text], last_piece + 1):
-            if piece < last_piece:
-                if kinds[piece] == KIND_SYMBOL:
-                    continue
-                window[seen % size] = folded[piece]
-                seen += 1
-                if seen < size:
-                    continue
-            elif seen == 0 or seen >= size:
-                continue
-            shingle, used = np.uint64(0), min(seen, size)
+        num_words = 0
+        for piece in range(piece_offsets[text], piece_offsets[text + 1]):
+            words[num_words] = folded[piece]
+            num_words += 1 if kinds[piece] != KIND_SYMBOL else 0
+        used = min(num_words, size)
+        for first in range(num_words - used + 1 if num_words > 0 else 0):
+            shingle = np.uint64(0)
             for place in range(used):
-                shingle += window[(seen - used + place) % size] * word_multipliers[place]
+                shingle += words[first + place] * word_multipliers[place]
             shingle = mix64(shingle)
             low, high = np.uint32(shingle & np.uint64(0xFFFFFFFF)), np.uint32(shingle >> np.uint64(32))
             for k in range(num_hashes):
-                value = np.uint32(low * a[k] + high * b[k] + c[k])
+                value = np.uint32(np.uint32(np.uint32(low * a[k]) + np.uint32(high * b[k])) + c[k])
                 value = np.uint32((value ^ (value >> np.uint32(16))) * np.uint32(0x85EBCA6B))
                 value = np.uint32(value ^ (value >> np.uint32(15)))
                 row[k] = value if value < row[k] else row[k]

@@ -30,7 +30,7 @@ from transforms.records import DOCUMENT_SCHEMA, DeadReason, Reason, Stage
 from transforms.score_documents import ROW_KEY, scored_schema
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ("docs", "examples", "benchmarks", "classifiers") for page in (ROOT / folder).rglob("*.md"))])
 COMMANDS = ("curate", "remix", "plan", "demo")
 
 

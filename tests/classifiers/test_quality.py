@@ -10,7 +10,7 @@ from classifiers.quality import LIMITS, QualityScorer, grade
 from classifiers.text_batch import TextBatch
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts, make_prose
 
-FLAWLESS = dict.fromkeys(LIMITS, 0.0) | {"mean_word_chars": 4.7, "alpha_word_share": 0.95}
+FLAWLESS = dict.fromkeys(LIMITS, 0.0) | {"mean_word_chars": 4.7, "alpha_word_share": 1.0}
 
 
 def grade_one(words: int = 500, **changed: float) -> float:
@@ -69,13 +69,11 @@ def test_text_without_words_has_quality_zero():
 
 
 def test_prose_ranks_above_loops_lists_noise_and_stubs():
-    prose = ". ".join(f"In year {name} the river near town {name[::-1]} rose again" for name in map(str, range(100, 140)))
     loop = "I cannot help with that request today. " * 40
     bullets = "\n".join(f"- thing {n}..." for n in range(100))
     noise = " ".join(f"{n * 7919:x}#{n}" for n in range(200))
     ranked = quality(make_prose(1, 400), loop, bullets, noise, "Too short.")
-    assert ranked[0] == max(ranked)
-    assert quality(prose)[0] > ranked[1]
+    assert ranked[0] > 0.8 and max(ranked[1:]) < 0.5
 
 
 def test_quality_is_the_grade_of_the_gopher_columns():

@@ -4,6 +4,7 @@ Which field is which is decided once for each set of field names and remembered;
 """
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -267,9 +268,17 @@ def dump_extra(values: Any) -> bytes:
     except TypeError:
         pass  # whole numbers over 64 bits, great depth: the slower library writes them
     try:
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), default=_dump_other).encode()
+        return json.dumps(_without_nan(values), sort_keys=True, separators=(",", ":"), default=_dump_other).encode()
     except RecursionError as error:
         raise Unreadable(DeadReason.MALFORMED, "nested too deeply") from error
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _dump_other(value: Any) -> Any:

@@ -22,7 +22,9 @@ from transforms.dead_letters import DeadLetter
 from transforms.decompress import COMPRESSION_SUFFIXES
 from transforms.inputs import FIELD_ALIASES, SPLIT_BYTES, FieldNames, Format, InputError, InputSpec, Split
 from transforms.map_records import RecordMapper
+from transforms.parsed_batches import ParsedBatch
 from transforms.read_documents import read_with
+from transforms.records import DeadReason
 from transforms.split_lines import number_first_lines
 from transforms.storage import is_local, open_arrow, open_binary
 from transforms.stream_hugging_face import SCHEME, parse_address
@@ -133,13 +135,23 @@ def _read_first_document(spec: InputSpec, splits: list[Split], fields: FieldName
     num_read = 0
     for split in splits:
         for batch in read_with(split, mapper):
+            first_letter = first_letter or next(iter(batch.dead), None)
+            num_read += batch.num_read
+            if _starts_array(split, batch):
+                raise InputError(_nothing_readable(spec, num_read, first_letter, mapper.seen_fields))
             if batch.documents.num_rows:
                 return mapper.seen_fields
-            num_read += batch.num_read
-            first_letter = first_letter or batch.dead[0]
             if mapper.seen_fields and mapper.seen_fields.isdisjoint(text_fields):
                 break  # a batch of records without a text field: the rest of the file will be no different
     raise InputError(_nothing_readable(spec, num_read, first_letter, mapper.seen_fields))
+
+
+def _starts_array(split: Split, batch: ParsedBatch) -> bool:
+    """Whether the file is one JSON array over many lines, of which the last may look like a record."""
+    first = batch.dead[0] if batch.dead else None
+    if split.format is not Format.JSONL or first is None:
+        return False
+    return first.location == f"{split.path}:1" and first.reason is DeadReason.MALFORMED and first.first_bytes.lstrip().startswith("[")
 
 
 def _nothing_readable(spec: InputSpec, num_read: int, first_letter: DeadLetter | None, seen: set[str]) -> str:
@@ -147,7 +159,7 @@ def _nothing_readable(spec: InputSpec, num_read: int, first_letter: DeadLetter |
         return f"input {spec.name!r}: {spec.pattern} holds no record; leave the input out or name other files"
     advice = "Name the right field with --text_field" if seen else "Check that the files are what their extension says"
     if first_letter.first_bytes.lstrip().startswith("["):
-        advice = "If a file is one JSON array, write each of its elements on a line of its own: jq -c '.[]'"
+        advice = "A file that is one JSON array must have each element on a line of its own: jq -c '.[]'"
     return (
         f"input {spec.name!r}: none of the {num_read:,} records looked at can be read. The first, {first_letter.location}: {first_letter.detail}. "
         f"Fields seen: {_listed(seen)}. {advice}"

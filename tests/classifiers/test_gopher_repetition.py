@@ -154,3 +154,25 @@ def test_columns_have_the_declared_types():
     assert pa.schema([(name, column.type) for name, column in columns.items()]) == scorer.fields
     assert tuple(columns) == REPETITION_COLUMNS
     assert all(len(column) == 0 for column in scorer.score(TextBatch.of([])).values())
+
+
+@pytest.mark.parametrize("length", range(1, 26))
+def test_lines_that_differ_in_any_one_byte_are_told_apart(length):
+    """Lines are hashed eight bytes at a time with a tail: no place of either may be passed over."""
+    line = "abcdefghijklmnopqrstuvwxyz"[:length]
+    changed = [line[:place] + "!" + line[place + 1 :] for place in range(length)]
+    assert measure("\n".join([line, *changed]))["duplicate_line_share"] == 0
+    assert measure("\n".join([line, *changed, line]))["duplicate_line_share"] == pytest.approx(1 / (length + 2))
+
+
+def test_carriage_returns_belong_to_their_lines():
+    assert measure("one\r\ntwo\r\none\r\n")["duplicate_line_share"] == pytest.approx(1 / 4)
+    assert measure("one\r\n\r\none")["duplicate_paragraph_share"] == 0  # as in datatrove, only newlines in a row end a paragraph
+
+
+def test_characters_are_code_points_not_bytes():
+    assert measure("漢é👍\n漢é👍")["duplicate_line_char_share"] == pytest.approx(3 / 7)
+
+
+def test_punctuation_takes_part_in_grams():
+    assert measure("- , - , - , - ,")["top_2gram_char_share"] == pytest.approx(3 * 4 / 15)

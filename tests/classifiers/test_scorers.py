@@ -32,11 +32,20 @@ def test_scores_do_not_depend_on_the_rest_of_the_batch(texts, data):
     assert pa.concat_tables([table_of(array.slice(row, 1)) for row in range(len(texts))]).combine_chunks().equals(whole.combine_chunks())
 
 
-def test_columns_are_those_announced():
-    for name in KERNELS:
-        chosen = ScoreSettings(scorers=(name,), bands=3, rows_per_band=5)
-        columns = score(make_scorers(chosen), TextBatch.of(["Some text.", ""]))
-        assert pa.schema([(column, array.type) for column, array in columns.items()]) == score_fields(chosen)
+@pytest.mark.parametrize("name", SCORER_NAMES)
+def test_every_scorer_makes_the_columns_it_announces(name):
+    chosen = ScoreSettings(scorers=(name,), bands=3, rows_per_band=5)
+    columns = score(make_scorers(chosen), TextBatch.of(["Some text.", "", make_prose(1)]))
+    assert [(column, array.type) for column, array in columns.items()] == [(field.name, field.type) for field in score_fields(chosen)]
+    assert all(len(array) == 3 for array in columns.values())
+
+
+@pytest.mark.parametrize("name", SCORER_NAMES)
+def test_every_scorer_takes_hostile_texts_alone_or_together(name):
+    scorers = make_scorers(ScoreSettings(scorers=(name,)))
+    together = pa.table(score(scorers, TextBatch.of(HOSTILE_TEXTS)))
+    alone = pa.concat_tables([pa.table(score(scorers, TextBatch.of([text]))) for text in HOSTILE_TEXTS])
+    assert together.equals(alone.combine_chunks())
 
 
 def test_scorers_are_made_in_the_order_asked_for():
@@ -46,7 +55,7 @@ def test_scorers_are_made_in_the_order_asked_for():
 
 
 def test_no_two_scorers_make_the_same_column():
-    names = score_fields(SETTINGS).names
+    names = score_fields(ScoreSettings()).names
     assert len(set(names)) == len(names)
 
 

@@ -191,3 +191,20 @@ def test_version_names_every_setting():
 def test_hostile_texts_are_signed_or_null(text):
     columns = SignatureScorer().score(TextBatch.of([text]))
     assert columns["signature"][0].is_valid == bool(TextBatch.of([text]).words.counts[0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 60), st.randoms(use_true_random=False))
+def test_estimate_is_symmetric_bounded_and_one_for_equal_signatures(pairs, hashes, chance):
+    left, right = (np.frombuffer(chance.randbytes(pairs * hashes), np.uint8).reshape(pairs, hashes) for _ in range(2))
+    estimates = estimate_jaccard(left, right)
+    assert (estimates == estimate_jaccard(right, left)).all()
+    assert (estimates >= 0).all() and (estimates <= 1).all()
+    assert (estimate_jaccard(left, left) == 1).all()
+
+
+def test_one_changed_word_moves_the_estimate_by_its_five_shingles():
+    words = [f"word{number}" for number in range(300)]
+    changed = [*words[:150], "other", *words[151:]]
+    signature, _ = score([" ".join(words), " ".join(changed)])
+    assert abs(estimate_jaccard(signature[:1], signature[1:])[0] - 291 / 301) < 0.08

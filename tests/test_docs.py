@@ -294,6 +294,12 @@ def test_paths_named_in_code_exist():
             assert (ROOT / named).exists(), f"{named} in {file.name}"
 
 
+def test_programs_named_in_running_text_exist():
+    for file in PAGES:
+        for module in re.findall(r"`python -m (\w+)[^`]*`", file.read_text("utf-8")):
+            assert (ROOT / module / "__main__.py").is_file(), f"python -m {module} in {file.name}"
+
+
 def test_the_readme_has_a_place_for_the_funnel():
     assert re.search(r"<!-- funnel -->.*<!-- /funnel -->", page("README.md"), re.S)
 

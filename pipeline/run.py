@@ -43,7 +43,10 @@ LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "InMemoryRunner", "BundleBasedDi
 
 
 def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any]:
-    """Runs `curate`, `remix` or `plan`, prints the funnel, and returns the manifest. Raises HeadwaterError."""
+    """Runs `curate`, `remix`, `plan` or `demo`, prints the funnel, and returns the manifest. Raises HeadwaterError.
+
+    Where only a Dataflow template is made, nothing is run and the manifest is empty.
+    """
     if parsed.command == "demo":
         return _run_demo(parsed, command_line)
     began = time.monotonic()
@@ -79,7 +82,11 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         if from_scores and output:
             _keep_dead_letters(parsed.scored, folders)
         job = Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, write=bool(output), **work)
-        _run_graph(job, parsed, total_bytes)
+        template = beam_options(parsed).get_all_options().get("template_location")
+        _run_graph(job, parsed, total_bytes, wait=not template)
+        if template:
+            print(f"Left the Dataflow template at {template}; nothing was run.")
+            return {}
         manifest_path = join_path(output, "manifest.json") if output else folders.manifest
         with contextlib.closing(open_binary(manifest_path)) as file:
             manifest = json.loads(file.read())
@@ -163,7 +170,7 @@ def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
         yield Folders(folder)
 
 
-def _run_graph(job: Job, parsed: Namespace, total_bytes: int) -> None:
+def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> None:
     options = beam_options(parsed)
     local = parsed.runner.rsplit(".", 1)[-1] in LOCAL_RUNNERS
     workers = parsed.workers if parsed.workers is not None else default_workers() if local else 1
@@ -177,7 +184,9 @@ def _run_graph(job: Job, parsed: Namespace, total_bytes: int) -> None:
         with RunProgress(parsed.progress, total_bytes):
             pipeline = beam.Pipeline(options=options)
             build_graph(pipeline, job)
-            pipeline.run().wait_until_finish()
+            result = pipeline.run()
+            if wait:
+                result.wait_until_finish()
     except Exception as error:
         refused = _refusal(job.folders)
         if refused is not None:

@@ -50,7 +50,7 @@ def expected(kinds, path) -> tuple[list[str], list[tuple[str, DeadReason]]]:
     return [where for where, kind in numbered if kind is True], [(where, kind) for where, kind in numbered if isinstance(kind, DeadReason)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(kinds=FILES, split_bytes=st.integers(1, 400), newline=st.booleans(), mark=st.booleans())
 def test_any_split_size_gives_every_record_once_in_order_with_its_line(tmp_path_factory, kinds, split_bytes, newline, mark):
     path = tmp_path_factory.getbasetemp() / "property.jsonl"

@@ -48,7 +48,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lines=st.lists(st.sampled_from(LINES), max_size=30), split_bytes=st.integers(1, 200), newline=st.booleans(), mark=st.booleans())
 def test_json_lines_in_chunks_are_those_of_the_file(tmp_path_factory, suffix, lines, split_bytes, newline, mark):
     folder = tmp_path_factory.getbasetemp()
@@ -59,7 +59,7 @@ def test_json_lines_in_chunks_are_those_of_the_file(tmp_path_factory, suffix, li
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS), max_size=20), split_bytes=st.integers(1, 200), crlf=st.booleans(), blanks=st.booleans(), mark=st.booleans()
 )
@@ -257,8 +257,8 @@ def open_bytes(path: str) -> bytes:
 
 def test_memory_is_flat_in_the_length_of_the_file(tmp_path):
     path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(json_lines(*({"text": os.urandom(1_000).hex()} for _ in range(8_000))), 1))
-    splits = plan(path, split_bytes=100_000)
+    path.write_bytes(gzip.compress(json_lines(*({"text": os.urandom(1_000).hex()} for _ in range(3_000))), 1))
+    splits = plan(path, split_bytes=50_000)
     tracemalloc.start()
     chunks = spill(splits, tmp_path / "chunks")
     peak = tracemalloc.get_traced_memory()[1]

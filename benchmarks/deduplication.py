@@ -103,15 +103,17 @@ def _save(keyed: tuple[int, pa.RecordBatch], folder: str, name: str) -> None:
 def main(sizes: list[int]) -> None:
     print(f"python {' '.join(sys.argv)}   # {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for size in sizes:
-        subprocess.run([sys.executable, __file__, "--one", str(size)], check=True)
+        for spill in ([], ["--spill"]):
+            print(f"{size:,} documents, bands {'on disk' if spill else 'in the memory of the runner'}", flush=True)
+            subprocess.run([sys.executable, __file__, "--one", str(size), *spill], check=True)
 
 
-def measure(num_documents: int) -> None:
+def measure(num_documents: int, spill: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards, originals, differing = make_corpus(Path(folder), num_documents)
         print(f"RSS before {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
         run("exact", FindExactDuplicates(), shards, Path(folder))
-        removed, counters = run("near", FindNearDuplicates(), shards, Path(folder))
+        removed, counters = run("near", FindNearDuplicates(spill_folder=f"{folder}/spilled" if spill else None), shards, Path(folder))
         print(f"      {counters}")
         planted = np.flatnonzero(originals >= 0)
         found = np.isin(planted, removed) | np.isin(originals[planted], removed)
@@ -122,6 +124,6 @@ def measure(num_documents: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        measure(int(sys.argv[2]))
+        measure(int(sys.argv[2]), spill=sys.argv[3:] == ["--spill"])
     else:
         main([int(size) for size in sys.argv[1:]] or [100_000, 1_000_000])

@@ -8,10 +8,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from classifiers.signature import estimate_jaccard
 from transforms.decisions import read_decisions
+from transforms.find_partners import find_partners
 from transforms.fixed_columns import binary_rows, fixed_binary_array, read_signatures
 from transforms.packed_arrays import join_pairs, split_by_key
 from transforms.pool_steps import Group, GroupOnPool, part_shard
@@ -56,7 +56,8 @@ def choose_survivors(members: pa.Table, min_similarity: float | None) -> pa.Tabl
     that members of a group are equal: the first stays, the others lose to it with similarity 1. Otherwise a member is removed if its
     estimated similarity to a member that stays is at least `min_similarity`; its partner is the most similar one, of equals the
     first. So survivors of one group are pairwise less similar than that. Does not depend on the order of `members`.
-    Cost: members times survivors of their group, about 10 ns each.
+    Cost: members times survivors of their group, about 12 ns each; linear in groups so large that `find_partners` says otherwise, in which a
+    few survivors may yet be alike.
     """
     order = pc.sort_indices(members, sort_keys=SURVIVOR_ORDER)
     members = members.take(order)
@@ -83,36 +84,6 @@ def estimate_by_agreeing(num_hashes: int) -> np.ndarray:
     """Estimated similarity (float32[num_hashes + 1], ascending) of two signatures that agree in 0 to `num_hashes` bytes."""
     agreeing = np.tri(num_hashes + 1, num_hashes, -1, dtype=np.uint8)
     return estimate_jaccard(agreeing, np.ones_like(agreeing))
-
-
-@njit(["Tuple((int64[:], int64[:]))(uint8[:,::1], int64[:], int64)"], cache=True, nogil=True)
-def find_partners(signatures, group_ends, needed):
-    """For each row the survivor of its group that it agrees with most (-1: it survives), and in how many bytes.
-
-    Group g is the rows group_ends[g] to group_ends[g + 1] - 1. A row that agrees with an earlier survivor in `needed` bytes is removed.
-    """
-    num_rows, width = signatures.shape
-    partners = np.full(num_rows, -1)
-    agreeing = np.zeros(num_rows, np.int64)
-    survivors = np.empty(num_rows, np.int64)
-    for group in range(len(group_ends) - 1):
-        num_survivors = 0
-        for row in range(group_ends[group], group_ends[group + 1]):
-            ours = signatures[row]
-            best, most = -1, needed - 1
-            for survivor in survivors[:num_survivors]:
-                theirs = signatures[survivor]
-                same = 0
-                for place in range(width):
-                    same += ours[place] == theirs[place]
-                if same > most:
-                    best, most = survivor, same
-            if best < 0:
-                survivors[num_survivors] = row
-                num_survivors += 1
-            else:
-                partners[row], agreeing[row] = best, most
-    return partners, agreeing
 
 
 class ChooseSurvivors(beam.PTransform):

@@ -32,8 +32,10 @@ class FindNearDuplicates(beam.PTransform):
     number of partitions. Documents already rejected or without a word (null bands) take no part.
 
     `bands`: hashes in the column `bands` of the scored shards. `extra_bands`: more bands cut from the same signatures, for recall; each
-    costs about 0.6 us of CPU and 60 bytes of a local runner's memory a document. `num_partitions`: partitions of each band, and of every later
+    costs about 0.6 us of CPU and 16 shuffled bytes a document. `num_partitions`: partitions of each band, and of every later
     shuffle; a worker's memory shrinks with it (`FindCandidates` says how). `component_rounds`: see `ConnectComponents`.
+    `spill_folder`: on a disk that all workers share, a folder for the bands (320 bytes a document with the defaults) instead of the
+    runner's shuffle, which in memory takes four times that; the caller removes it.
     Counts `candidate-pairs` (one for each band that proposes a pair), `verified-edges` and `residue-edges`.
     """
 
@@ -44,6 +46,7 @@ class FindNearDuplicates(beam.PTransform):
         min_similarity: float = MIN_SIMILARITY,
         num_partitions: int = 8,
         component_rounds: int = 2,
+        spill_folder: str | None = None,
     ):
         super().__init__()
         if bands < 1 or num_partitions < 1:
@@ -54,10 +57,12 @@ class FindNearDuplicates(beam.PTransform):
             raise ValueError(f"min_similarity must lie in 0 (exclusive) to 1, not {min_similarity}")
         self._bands, self._extra_bands, self._min_similarity = bands, extra_bands, min_similarity
         self._num_partitions, self._component_rounds = num_partitions, component_rounds
+        self._spill_folder = spill_folder
 
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
         shards = decided | "KeyByShard" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
-        pairs = decided | "FindCandidates" >> FindCandidates(self._bands, self._extra_bands, self._num_partitions)
+        find = FindCandidates(self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
+        pairs = decided | "FindCandidates" >> find
         edges = (shards, pairs) | "VerifyCandidates" >> VerifyCandidates(self._min_similarity)
         members = edges | "ConnectComponents" >> ConnectComponents(self._num_partitions, self._component_rounds)
         return (shards, members) | "ChooseSurvivors" >> ChooseSurvivors(self._num_partitions, self._min_similarity)

@@ -7,6 +7,8 @@ in 68, 86, 96.2 and 99.6 % of cases (simulated), where the 14 alone reach 56, 77
 *Source:* Leskovec et al., "Mining of Massive Datasets", section 3.4.
 """
 
+from typing import Any
+
 import apache_beam as beam
 import numpy as np
 
@@ -15,24 +17,28 @@ from transforms.fixed_columns import read_fixed_binary, read_signatures
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed
 from transforms.records import DecidedShard, make_addresses, shards_of
+from transforms.spill_bytes import Spilled, load_bytes, spill_bytes
+from transforms.storage import join_path
 from transforms.worker_pool import PoolDo
 
 SMALL_RUN_DOCUMENTS = 16
 """Documents sharing a band of which every pair is a candidate; beyond, candidates grow linearly."""
-LEADERS = 2
-"""Documents of a larger run to which all others are linked, besides each to its neighbour."""
+LEADERS = 1
+"""Documents of a larger run to which all others are linked, besides each to its neighbour. Each band has leaders of its own."""
 
 _ENTRY = np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")])
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-def emit_bands(decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int) -> list[Keyed]:
+def emit_bands(
+    decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None
+) -> list[tuple[int, bytes | Spilled]]:
     """The bands of the living documents of a shard, packed by (band, partition of the hash); a pool task.
 
     Key `band * num_partitions + partition`. A value holds the shard's index and, for each document, the low 32 bits of the
     band's hash, row and row key. The partition comes from the high bits, so hashes that differ meet in a value with a
     probability of 2**-32 / num_partitions: they make a candidate that verification discards. Documents without a word
-    (null bands) take no part. Raises ValueError if the file holds another number of bands.
+    (null bands) take no part. Values go to a file in `spill_folder` if one is given. Raises ValueError if the file holds another number of bands.
     """
     decisions = read_decisions(decided, ["row_key", "reason"])
     hashes, valid = read_fixed_binary(decided.shard, "bands")
@@ -51,7 +57,9 @@ def emit_bands(decided: DecidedShard, bands: int, extra_bands: int, num_partitio
         entries["hash"] = hashes[:, band].astype(np.uint32)
         for partition, positions in split_by_key(partition_of(hashes[:, band], num_partitions)):
             emitted.append((band * num_partitions + partition, pack_arrays(shard, entries[positions])))
-    return emitted
+    if spill_folder is None:
+        return emitted
+    return spill_bytes(emitted, join_path(spill_folder, f"bands-{decided.shard.index:06d}.bin"))
 
 
 def cut_across(signatures: np.ndarray, bands: int, extra_bands: int) -> np.ndarray:
@@ -81,7 +89,7 @@ def link_candidates(group: Group, num_partitions: int) -> list[Keyed]:
     Memory: one partition of one band, about 40 bytes a document of it.
     """
     key, values = group
-    unpacked = [unpack_arrays(value, "<u8", _ENTRY) for value in values]
+    unpacked = [unpack_arrays(value, "<u8", _ENTRY) for value in load_bytes(values)]
     entries = np.concatenate([held for _, held in unpacked])
     addresses = np.concatenate([make_addresses(shard[0], held["row"]) for shard, held in unpacked])
     pairs = pair_runs(entries["hash"], entries["row_key"], addresses, salt=key // num_partitions)
@@ -92,7 +100,7 @@ def pair_runs(hashes: np.ndarray, row_keys: np.ndarray, addresses: np.ndarray, s
     """uint64[n, 2]: pairs of addresses, the smaller first, of documents with equal hashes.
 
     Up to `SMALL_RUN_DOCUMENTS` equal hashes give every pair. A longer run gives fewer than (`LEADERS` + 1) pairs a document:
-    each to the first `LEADERS` and to its neighbour, in an order drawn from row keys and `salt`. Each band so has leaders of its own,
+    each to the first `LEADERS` and to its neighbour, in an order drawn from row keys and `salt`. So bands differ in their leaders,
     and a band shared by unlike documents does not hide the alike ones among them. Which documents are paired does not
     depend on the order of the input or on addresses (but where row keys are equal).
     """
@@ -134,15 +142,15 @@ class FindCandidates(beam.PTransform):
     cannot be divided: a band shared by a hundred million documents takes 4 GB.
     """
 
-    def __init__(self, bands: int, extra_bands: int, num_partitions: int):
+    def __init__(self, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None):
         super().__init__()
-        self._bands, self._extra_bands, self._num_partitions = bands, extra_bands, num_partitions
+        self._bands, self._extra_bands, self._num_partitions, self._spill_folder = bands, extra_bands, num_partitions, spill_folder
 
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
-        emit = PoolDo("EmitBands", emit_bands, self._bands, self._extra_bands, self._num_partitions)
+        emit = PoolDo("EmitBands", emit_bands, self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
         return (
             decided
-            | "EmitBands" >> beam.ParDo(emit).with_output_types(Keyed)
+            | "EmitBands" >> beam.ParDo(emit).with_output_types(tuple[int, Any])
             | "LinkCandidates" >> GroupOnPool(link_candidates, self._num_partitions)
             | "CountPairs" >> beam.ParDo(CountItems("candidate-pairs", 16)).with_output_types(Keyed)
         )

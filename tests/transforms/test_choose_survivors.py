@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from classifiers.signature import estimate_jaccard
 from tests.transforms.shard_files import HASHES
-from transforms.choose_survivors import choose_survivors, estimate_by_agreeing, find_partners
+from transforms.choose_survivors import choose_survivors, estimate_by_agreeing
 from transforms.fixed_columns import fixed_binary_array
 from transforms.records import DUPLICATE_SCHEMA, ORIGIN_CODES, Origin
 
@@ -174,5 +174,3 @@ def test_the_table_of_estimates_is_that_of_the_estimator(hashes):
 def test_no_members_are_no_duplicates():
     assert removed_by([]) == {}
     assert removed_by([], np.zeros((0, HASHES)), 0.7) == {}
-    partners, _ = find_partners(np.zeros((0, HASHES), np.uint8), np.zeros(1, np.int64), 79)
-    assert len(partners) == 0

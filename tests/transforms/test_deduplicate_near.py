@@ -55,13 +55,13 @@ def check_promises(removed, documents):
         assert rank[partner] < rank[name]
 
 
-def test_shuffled_shards_rows_and_other_partitions_give_the_same_removals(tmp_path):
+def test_shuffled_shards_and_rows_other_partitions_and_spilling_give_the_same_removals(tmp_path):
     documents = families()
     runs = []
     for order, cuts, settings in [
         (range(len(documents)), [100, 150], {}),
         (np.random.default_rng(1).permutation(len(documents)), [10, 11, 90, 200], {"num_partitions": 3, "component_rounds": 0}),
-        (reversed(range(len(documents))), [], {"num_partitions": 1, "component_rounds": 1}),
+        (reversed(range(len(documents))), [], {"num_partitions": 1, "component_rounds": 1, "spill_folder": str(tmp_path / "spilled")}),
     ]:
         shards = arrange(documents, order, cuts)
         found, counters = run_on(FindNearDuplicates(**settings), write_shards(tmp_path / str(len(runs)), shards))

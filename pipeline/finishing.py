@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from transforms.mix_to_quota import MixCuts
-
 from pipeline.card import write_card
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
@@ -21,6 +19,7 @@ from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged
 from pipeline.recipe import Recipe
 from transforms.balance_books import keep_books, unbalanced
+from transforms.mix_to_quota import MixCuts
 from transforms.records import ScoredShard
 from transforms.score_documents import SplitScored, read_scored_metadata
 from transforms.storage import write_whole

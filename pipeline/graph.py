@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
-from classifiers.calibration import LengthThresholds
-from transforms.deduplicate_exact import FindExactDuplicates
-from transforms.deduplicate_near import FindNearDuplicates
-from transforms.mix_to_quota import PlanMix
-from transforms.spill_unsplittable import spill_unsplittable
 
+from classifiers.calibration import LengthThresholds
 from pipeline.finishing import RunFacts, admit_mix, admit_run, finish_run
 from pipeline.folders import Folders
 from pipeline.recipe import Recipe
 from transforms.balance_books import add_counts
+from transforms.deduplicate_exact import FindExactDuplicates
+from transforms.deduplicate_near import FindNearDuplicates
 from transforms.dispose_documents import ShardDisposed, dispose_shard
 from transforms.inputs import FieldNames, Split
 from transforms.judge_documents import judge_shard
+from transforms.mix_to_quota import PlanMix
 from transforms.records import DecidedShard, Reason, ScoredShard, Stage
 from transforms.reject_duplicates import reject_duplicates
 from transforms.score_documents import SplitScored, recall_split, score_split
+from transforms.spill_unsplittable import spill_unsplittable
 from transforms.worker_pool import PoolDo
 from transforms.write_shards import ShardWritten, human_origins, write_shard
 
@@ -103,24 +103,26 @@ class Decide(beam.PTransform):
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
         if recipe.dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(recipe.dedup.partitions)
-            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, folders.exact)
+            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, folders.exact)
         if recipe.dedup.near:
             near = FindNearDuplicates(bands=recipe.score.bands, min_similarity=recipe.dedup.min_similarity, num_partitions=recipe.dedup.partitions)
             found = decided | "FindNearDuplicates" >> near
-            decided = (decided, found) | "RejectNear" >> RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, folders.near)
+            decided = (decided, found) | "RejectNear" >> RejectDuplicates(
+                Stage.NEAR, Reason.NEAR_DUPLICATE, recipe.dedup.min_similarity, folders.near
+            )
         return decided
 
 
 class RejectDuplicates(beam.PTransform):
     """(decided shards, duplicates found by shard) -> decided shards with those documents rejected."""
 
-    def __init__(self, stage: Stage, reason: Reason, folder: str):
-        self._stage, self._reason, self._folder = stage, reason, folder
+    def __init__(self, stage: Stage, reason: Reason, limit: float, folder: str):
+        self._arguments = (stage, reason, limit, folder)
 
     def expand(self, decided_and_found):
         decided, found = decided_and_found
         keyed = decided | "KeyByShard" >> beam.Map(lambda one: (one.shard.index, one)).with_output_types(tuple[int, DecidedShard])
-        reject = PoolDo("reject", reject_duplicates, self._stage, self._reason, self._folder)
+        reject = PoolDo("reject", reject_duplicates, *self._arguments)
         return (
             {"decided": keyed, "found": found}
             | "JoinByShard" >> beam.CoGroupByKey()

@@ -18,10 +18,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
+
 from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import LengthThresholds, load_calibration
-from transforms.plan_splits import plan_splits
-
 from classifiers.scorers import warm_up
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
@@ -34,6 +33,7 @@ from pipeline.progress import RunProgress
 from pipeline.publishing import stage_output
 from pipeline.recipe import Recipe, load_recipe
 from transforms.inputs import InputError
+from transforms.plan_splits import plan_splits
 from transforms.score_documents import read_scored_metadata
 from transforms.storage import is_local, join_path, open_binary
 from transforms.worker_pool import start_pool, stop_pool
@@ -69,6 +69,8 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         total_bytes = sum(split.num_bytes for split in splits)
     thresholds = detector_thresholds(recipe, detector)
     output = getattr(parsed, "output", "")
+    if not output and not _is_local_runner(parsed.runner):
+        raise UsageError(f"--runner={parsed.runner}: a plan works in a folder of this machine; leave --runner out")
     facts = RunFacts(
         run_id=f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}",
         mode=parsed.command,
@@ -172,8 +174,7 @@ def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
 
 def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> None:
     options = beam_options(parsed)
-    local = parsed.runner.rsplit(".", 1)[-1] in LOCAL_RUNNERS
-    workers = parsed.workers if parsed.workers is not None else default_workers() if local else 1
+    workers = parsed.workers if parsed.workers is not None else default_workers() if _is_local_runner(parsed.runner) else 1
     settings = job.recipe.score
     try:
         # Forked before Beam starts its threads: what is loaded now is shared by all of them.
@@ -196,6 +197,10 @@ def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> 
         raise HeadwaterError(f"{_cause(error)} Nothing was published. Run again; with --debug for the whole traceback.") from error
     finally:
         stop_pool()
+
+
+def _is_local_runner(runner: str) -> bool:
+    return runner.rsplit(".", 1)[-1] in LOCAL_RUNNERS
 
 
 def _refusal(folders: Folders) -> HeadwaterError | None:

@@ -135,7 +135,9 @@ def test_plan_says_what_curate_would_publish_and_writes_nothing(curated, headwat
 def test_the_quota_holds_in_the_unit_asked_for(curated, headwater, tmp_path, unit):
     output, _ = curated
     mixed = tmp_path / unit
-    assert headwater("remix", f"--scored={output}/scored", f"--output={mixed}", "--human_quota=0.6", f"--quota_unit={unit}", "--num_shards=4").code == 0
+    assert (
+        headwater("remix", f"--scored={output}/scored", f"--output={mixed}", "--human_quota=0.6", f"--quota_unit={unit}", "--num_shards=4").code == 0
+    )
     for path in (mixed / "data").glob("*.parquet"):
         rows = pq.read_table(path).to_pylist()
         weigh = {"documents": lambda row: 1, "tokens": lambda row: row["tokens"], "bytes": lambda row: len(row["text"].encode())}[unit]
@@ -165,7 +167,9 @@ def test_same_content_for_any_workers_runner_and_file_order(headwater, corpus, t
         ("job API", "straight", ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]),
     ):
         output = tmp_path / label.replace(" ", "-")
-        ran = headwater("curate", f"--human=books={tmp_path}/{folder}/*.jsonl", *others, f"--output={output}", WITHOUT_DETECTOR, "--num_shards=2", *flags)
+        ran = headwater(
+            "curate", f"--human=books={tmp_path}/{folder}/*.jsonl", *others, f"--output={output}", WITHOUT_DETECTOR, "--num_shards=2", *flags
+        )
         assert ran.code == 0, (label, ran.err)
         digests[label] = manifest_of(output)["digest"]
     assert len(set(digests.values())) == 1, digests
@@ -209,7 +213,10 @@ def test_remix_never_writes_over_the_scores_it_reads(curated, headwater):
 def test_scores_of_different_settings_are_not_mixed(curated, headwater, corpus, tmp_path):
     output, _ = curated
     other = tmp_path / "other"
-    assert headwater("curate", *inputs(corpus)[:1], f"--output={other}", WITHOUT_DETECTOR, "--set=score.bands=7", "--set=score.rows_per_band=16").code == 0
+    assert (
+        headwater("curate", *inputs(corpus)[:1], f"--output={other}", WITHOUT_DETECTOR, "--set=score.bands=7", "--set=score.rows_per_band=16").code
+        == 0
+    )
     for path in (output / "scored").glob("*.parquet"):
         shutil.copy(path, other / "scored" / f"zz-{path.name}")
     ran = headwater("remix", f"--scored={other}/scored", f"--output={tmp_path}/mixed")

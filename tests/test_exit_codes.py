@@ -41,6 +41,11 @@ def test_usage_errors_exit_2_without_a_traceback(headwater, human, tmp_path, fla
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plan_on_a_cluster_is_refused_before_any_work(headwater, human):
+    ran = headwater("plan", f"--human=a={human}", "--runner=FlinkRunner")
+    assert ran.code == 2 and "leave --runner out" in ran.err
+
+
 def test_an_input_with_no_readable_document_exits_2(headwater, tmp_path):
     path = tmp_path / "broken.jsonl"
     path.write_text('{"text": \n' * 5)

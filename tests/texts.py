@@ -21,7 +21,14 @@ VERBS = (
     "noticed ordered praised questioned rescued sketched traded visited washed welcomed admired buried copied dropped examined found guarded hid"
 ).split()
 LINKS = "near behind under beside above across towards past without against around before after during inside".split()
-ENDS = "and {verb} the {noun} with care|because the {noun} had {verb} nothing|that nobody {verb} again|to the {adjective} surprise of the {noun}|while a {noun} {verb} it|and have {verb} it since".split("|")
+ENDS = (
+    "and {verb} the {noun} with care",
+    "because the {noun} had {verb} nothing",
+    "that nobody {verb} again",
+    "to the {adjective} surprise of the {noun}",
+    "while a {noun} {verb} it",
+    "and have {verb} it since",
+)
 
 
 def prose(seed: int, words: int = 120) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from classifiers.calibration import LengthThresholds, judge
 
+from classifiers.calibration import LengthThresholds, judge
 from transforms.apply_rules import Rule, apply_rules
 from transforms.decisions import write_decisions
 from transforms.records import (

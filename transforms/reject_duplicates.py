@@ -10,8 +10,13 @@ from transforms.decisions import read_decisions, write_decisions
 from transforms.records import DECISION_SCHEMA, DecidedShard, Reason, Stage, rows_of
 
 
-def reject_duplicates(joined: tuple[DecidedShard, Iterable[pa.RecordBatch]], stage: Stage, reason: Reason, folder: str) -> list[DecidedShard]:
-    """Marks the rows that duplicates (batches of `DUPLICATE_SCHEMA` for this shard) name as rejected; a pool task."""
+def reject_duplicates(
+    joined: tuple[DecidedShard, Iterable[pa.RecordBatch]], stage: Stage, reason: Reason, limit: float, folder: str
+) -> list[DecidedShard]:
+    """Marks the rows that duplicates (batches of `DUPLICATE_SCHEMA` for this shard) name as rejected; a pool task.
+
+    `limit` is the similarity from which they are duplicates: what their rejection states beside their own.
+    """
     decided, duplicates = joined
     removed = [batch for batch in duplicates if batch.num_rows]
     decisions = read_decisions(decided)
@@ -33,6 +38,7 @@ def reject_duplicates(joined: tuple[DecidedShard, Iterable[pa.RecordBatch]], sta
         "partner_id": pc.if_else(hit, found["partner_id"].take(take), decisions["partner_id"]),
         "similarity": pc.if_else(hit, found["similarity"].take(take), decisions["similarity"]),
         "value": pc.if_else(hit, found["similarity"].take(take), decisions["value"]),
+        "limit": pc.if_else(hit, pa.scalar(limit, pa.float32()), decisions["limit"]),
     }
     for name, column in replaced.items():
         decisions = decisions.set_column(DECISION_SCHEMA.get_field_index(name), DECISION_SCHEMA.field(name), column)

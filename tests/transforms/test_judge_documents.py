@@ -115,19 +115,20 @@ def duplicates(*rows):
 
 def test_duplicates_are_rejected_with_partner_and_similarity(decided, tmp_path):
     found = duplicates((int(make_addresses(3, np.array([2]))[0]), 9, "survivor", 0.875))
-    (after,) = reject_duplicates((decided, [found]), Stage.NEAR, Reason.NEAR_DUPLICATE, str(tmp_path / "near"))
+    (after,) = reject_duplicates((decided, [found]), Stage.NEAR, Reason.NEAR_DUPLICATE, 0.7, str(tmp_path / "near"))
     rows = read_decisions(after).to_pylist()
     assert [row["reason"] for row in rows] == [None, "too_short", "near_duplicate"]
+    assert rows[2]["value"] == 0.875 and rows[2]["limit"] == pytest.approx(0.7)
     assert rows[2]["partner_id"] == "survivor" and rows[2]["similarity"] == 0.875 and rows[2]["stage"] == "near_duplicates"
     assert after.num_alive == 1
 
 
 def test_no_duplicates_leave_the_decisions_as_they_were(decided, tmp_path):
-    (after,) = reject_duplicates((decided, []), Stage.NEAR, Reason.NEAR_DUPLICATE, str(tmp_path / "near"))
+    (after,) = reject_duplicates((decided, []), Stage.NEAR, Reason.NEAR_DUPLICATE, 0.7, str(tmp_path / "near"))
     assert read_decisions(after) == read_decisions(decided)
 
 
 def test_rejecting_what_is_already_rejected_is_a_defect(decided, tmp_path):
     found = duplicates((int(make_addresses(3, np.array([1]))[0]), 9, "survivor", 1.0))
     with pytest.raises(AssertionError, match="already rejected"):
-        reject_duplicates((decided, [found]), Stage.NEAR, Reason.NEAR_DUPLICATE, str(tmp_path / "near"))
+        reject_duplicates((decided, [found]), Stage.NEAR, Reason.NEAR_DUPLICATE, 0.7, str(tmp_path / "near"))

@@ -93,7 +93,7 @@ def _read_parquet(split: Split, mapper: RecordMapper) -> Iterator[ParsedBatch]:
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(open_arrow(split.path))
-            parquet = pq.ParquetFile(file, buffer_size=PARQUET_BUFFER_BYTES, page_checksum_verification=True)
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             builder.lose(split.path, _cannot_open(error))
         else:

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import os
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -321,6 +322,17 @@ def test_a_row_group_that_does_not_decode_is_lost_alone_and_all_its_rows_counted
 def test_parquet_text_larger_than_a_batch_is_cut_by_bytes(tmp_path):
     write_parquet(tmp_path / "a.parquet", {"text": ["x" * (1 << 20), *["y"] * 2_000, *["z" * (3 << 20)] * 3]}, 5_000)
     assert len(read_file(tmp_path / "a.parquet").documents) == 2_004
+
+
+def test_a_large_row_group_is_not_held_in_memory_at_once(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_parquet(path, {"text": [os.urandom(1_000).hex() for _ in range(20_000)]}, use_dictionary=False, compression="none")
+    (split,) = plan(path, split_bytes=1 << 30)
+    before, most = pa.total_allocated_bytes(), 0
+    for batch in read_split(split, FieldNames()):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert batch.documents.num_rows
+    assert most < 16 << 20 < path.stat().st_size
 
 
 # Files that are not there, or not whole

@@ -151,7 +151,8 @@ def _starts_array(split: Split, batch: ParsedBatch) -> bool:
     first = batch.dead[0] if batch.dead else None
     if split.format is not Format.JSONL or first is None:
         return False
-    return first.location == f"{split.path}:1" and first.reason is DeadReason.MALFORMED and first.first_bytes.lstrip().startswith("[")
+    opening = first.first_bytes.strip()
+    return first.location == f"{split.path}:1" and first.reason is DeadReason.MALFORMED and (opening == "[" or opening.startswith("[{"))
 
 
 def _nothing_readable(spec: InputSpec, num_read: int, first_letter: DeadLetter | None, seen: set[str]) -> str:

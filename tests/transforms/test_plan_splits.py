@@ -66,9 +66,10 @@ def test_an_input_without_a_readable_document_is_an_error_that_shows_the_first_f
         plan(write(tmp_path / "a.jsonl", b"<html>\n</html>\n"))
 
 
-def test_a_json_array_is_an_error_that_shows_the_way(tmp_path):
+@pytest.mark.parametrize("opening", [b"[\n", b"[", b"[" + b'{"text": "a"},\n' * 3_000])
+def test_a_json_array_is_an_error_that_shows_the_way(tmp_path, opening):
     with pytest.raises(InputError, match=r"jq -c"):
-        plan(write(tmp_path / "a.json", b'[\n  {"text": "a"},\n  {"text": "b"}\n]\n'))
+        plan(write(tmp_path / "a.json", opening + b'{"text": "a"},\n  {"text": "b"}\n]\n'))
 
 
 def test_one_bad_input_among_good_ones_is_an_error(tmp_path):

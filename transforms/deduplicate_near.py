@@ -34,8 +34,8 @@ class FindNearDuplicates(beam.PTransform):
     `bands`: hashes in the column `bands` of the scored shards. `extra_bands`: more bands cut from the same signatures, for recall; each
     costs about 0.6 us of CPU and 16 shuffled bytes a document. `num_partitions`: partitions of each band, and of every later
     shuffle; a worker's memory shrinks with it (`FindCandidates` says how). `component_rounds`: see `ConnectComponents`.
-    `spill_folder`: on a disk that all workers share, a folder for the bands (320 bytes a document with the defaults) instead of the
-    runner's shuffle, which in memory takes four times that; the caller removes it.
+    `spill_folder`: on a disk that all workers share, a folder for bands (320 bytes a document with the defaults) and candidates instead
+    of the runner's shuffle, which in memory takes four times that; the caller removes it.
     Counts `candidate-pairs` (one for each band that proposes a pair), `verified-edges` and `residue-edges`.
     """
 
@@ -63,6 +63,6 @@ class FindNearDuplicates(beam.PTransform):
         shards = decided | "KeyByShard" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
         find = FindCandidates(self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
         pairs = decided | "FindCandidates" >> find
-        edges = (shards, pairs) | "VerifyCandidates" >> VerifyCandidates(self._min_similarity)
+        edges = (shards, pairs) | "VerifyCandidates" >> VerifyCandidates(self._min_similarity, self._spill_folder)
         members = edges | "ConnectComponents" >> ConnectComponents(self._num_partitions, self._component_rounds)
         return (shards, members) | "ChooseSurvivors" >> ChooseSurvivors(self._num_partitions, self._min_similarity)

@@ -7,8 +7,6 @@ in 68, 86, 96.2 and 99.6 % of cases (simulated), where the 14 alone reach 56, 77
 *Source:* Leskovec et al., "Mining of Massive Datasets", section 3.4.
 """
 
-from typing import Any
-
 import apache_beam as beam
 import numpy as np
 
@@ -17,8 +15,7 @@ from transforms.fixed_columns import read_fixed_binary, read_signatures
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed
 from transforms.records import DecidedShard, make_addresses, shards_of
-from transforms.spill_bytes import Spilled, load_bytes, spill_bytes
-from transforms.storage import join_path
+from transforms.spill_bytes import load_bytes, spill_bytes
 from transforms.worker_pool import PoolDo
 
 SMALL_RUN_DOCUMENTS = 16
@@ -30,9 +27,7 @@ _ENTRY = np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")])
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-def emit_bands(
-    decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None
-) -> list[tuple[int, bytes | Spilled]]:
+def emit_bands(decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None) -> list[Keyed]:
     """The bands of the living documents of a shard, packed by (band, partition of the hash); a pool task.
 
     Key `band * num_partitions + partition`. A value holds the shard's index and, for each document, the low 32 bits of the
@@ -57,9 +52,7 @@ def emit_bands(
         entries["hash"] = hashes[:, band].astype(np.uint32)
         for partition, positions in split_by_key(partition_of(hashes[:, band], num_partitions)):
             emitted.append((band * num_partitions + partition, pack_arrays(shard, entries[positions])))
-    if spill_folder is None:
-        return emitted
-    return spill_bytes(emitted, join_path(spill_folder, f"bands-{decided.shard.index:06d}.bin"))
+    return spill_bytes(emitted, spill_folder, f"bands-{decided.shard.index:06d}.bin")
 
 
 def cut_across(signatures: np.ndarray, bands: int, extra_bands: int) -> np.ndarray:
@@ -83,7 +76,7 @@ def partition_of(hashes: np.ndarray, num_partitions: int) -> np.ndarray:
     return (((hashes >> np.uint64(40)) * np.uint64(num_partitions)) >> np.uint64(24)).astype(np.int64)
 
 
-def link_candidates(group: Group, num_partitions: int) -> list[Keyed]:
+def link_candidates(group: Group, num_partitions: int, spill_folder: str | None = None) -> list[Keyed]:
     """Candidate pairs among the documents of one (band, partition), keyed by the shard of the pair's smaller address; a pool task.
 
     Memory: one partition of one band, about 40 bytes a document of it.
@@ -93,7 +86,8 @@ def link_candidates(group: Group, num_partitions: int) -> list[Keyed]:
     entries = np.concatenate([held for _, held in unpacked])
     addresses = np.concatenate([make_addresses(shard[0], held["row"]) for shard, held in unpacked])
     pairs = pair_runs(entries["hash"], entries["row_key"], addresses, salt=key // num_partitions)
-    return [(shard, pairs[positions].tobytes()) for shard, positions in split_by_key(shards_of(pairs[:, 0]))]
+    emitted = [(shard, pairs[positions].tobytes()) for shard, positions in split_by_key(shards_of(pairs[:, 0]))]
+    return spill_bytes(emitted, spill_folder, f"pairs-{key:06d}.bin")
 
 
 def pair_runs(hashes: np.ndarray, row_keys: np.ndarray, addresses: np.ndarray, salt: int) -> np.ndarray:
@@ -150,7 +144,7 @@ class FindCandidates(beam.PTransform):
         emit = PoolDo("EmitBands", emit_bands, self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
         return (
             decided
-            | "EmitBands" >> beam.ParDo(emit).with_output_types(tuple[int, Any])
-            | "LinkCandidates" >> GroupOnPool(link_candidates, self._num_partitions)
+            | "EmitBands" >> beam.ParDo(emit).with_output_types(Keyed)
+            | "LinkCandidates" >> GroupOnPool(link_candidates, self._num_partitions, self._spill_folder)
             | "CountPairs" >> beam.ParDo(CountItems("candidate-pairs", 16)).with_output_types(Keyed)
         )

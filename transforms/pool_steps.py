@@ -10,10 +10,11 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.records import DecidedShard
+from transforms.spill_bytes import Spilled, count_bytes, load_bytes
 from transforms.worker_pool import PoolDo
 
-Keyed = tuple[int, bytes]
-"""What is shuffled: arrays in bytes under a partition or the index of a shard."""
+Keyed = tuple[int, bytes | Spilled]
+"""What is shuffled: arrays in bytes, or where these lie on a disk, under a partition or the index of a shard."""
 Group = tuple[int, Iterable[Any]]
 
 
@@ -40,23 +41,26 @@ def key_by_shard(decided: DecidedShard) -> tuple[int, DecidedShard]:
 
 
 def part_shard(group: Group) -> tuple[DecidedShard | None, list[bytes]]:
-    """The decided shard and the other values of a group; None where there are no others. Raises ValueError unless one shard has the index."""
+    """The decided shard and the other values of a group, read back if they were spilled; (None, []) where there are no others.
+
+    Raises ValueError unless one shard has the index.
+    """
     index, values = group
     held = list(values)
     shards = [value for value in held if isinstance(value, DecidedShard)]
-    others = [value for value in held if not isinstance(value, DecidedShard)]
+    others = load_bytes(value for value in held if not isinstance(value, DecidedShard))
     if others and len(shards) != 1:
         raise ValueError(f"shard index {index} stands for {len(shards)} scored shards {[found.shard.name for found in shards]}: each needs its own")
     return (shards[0] if others else None), others
 
 
 class CountItems(beam.DoFn):
-    """Adds `len(value) // item_bytes` of each (key, value) to the Beam counter `headwater/name`, and passes it on."""
+    """Adds the items, of `item_bytes` each, in the bytes of each (key, value) to the Beam counter `headwater/name`, and passes it on."""
 
     def __init__(self, name: str, item_bytes: int):
         self._counter = beam.metrics.Metrics.counter("headwater", name)
         self._item_bytes = item_bytes
 
     def process(self, keyed: Keyed) -> list[Keyed]:
-        self._counter.inc(len(keyed[1]) // self._item_bytes)
+        self._counter.inc(count_bytes(keyed[1]) // self._item_bytes)
         return [keyed]

@@ -12,12 +12,13 @@ from transforms.fixed_columns import read_signatures
 from transforms.packed_arrays import join_pairs, pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed, part_shard
 from transforms.records import rows_of, shards_of
+from transforms.spill_bytes import spill_bytes
 
 BLOCK_PAIRS = 1 << 15
 """Pairs compared at a time: bounds what is gathered to 7 MB."""
 
 
-def attach_first(group: Group) -> list[Keyed]:
+def attach_first(group: Group, spill_folder: str | None = None) -> list[Keyed]:
     """Drops pairs found in several bands and attaches the first document's signature; keyed by the second's shard; a pool task.
 
     Each signature goes to each other shard once, however many pairs it has there.
@@ -32,7 +33,7 @@ def attach_first(group: Group) -> list[Keyed]:
     for shard, positions in split_by_key(shards_of(pairs[:, 1])):
         used, left = np.unique(position[positions], return_inverse=True)
         attached.append((shard, pack_arrays(first[used], signatures[used].ravel(), left.astype("<u4"), pairs[positions, 1])))
-    return attached
+    return spill_bytes(attached, spill_folder, f"signatures-{group[0]:06d}.bin")
 
 
 def distinct_pairs(pairs: np.ndarray) -> np.ndarray:
@@ -68,12 +69,12 @@ class VerifyCandidates(beam.PTransform):
     signatures in them; on the second side also one signature for each document elsewhere that pairs with the shard.
     """
 
-    def __init__(self, min_similarity: float):
+    def __init__(self, min_similarity: float, spill_folder: str | None = None):
         super().__init__()
-        self._min_similarity = min_similarity
+        self._min_similarity, self._spill_folder = min_similarity, spill_folder
 
     def expand(self, inputs):
         shards, pairs = inputs
-        attached = (shards, pairs) | "AttachFirst" >> GroupOnPool(attach_first)
+        attached = (shards, pairs) | "AttachFirst" >> GroupOnPool(attach_first, self._spill_folder)
         edges = (shards, attached) | "KeepSimilar" >> GroupOnPool(keep_similar, self._min_similarity)
         return edges | "CountEdges" >> beam.ParDo(CountItems("verified-edges", 16)).with_output_types(Keyed)

@@ -35,7 +35,7 @@ REPLACED_SHARE = 0.4
 """Share of the words replaced in every repeat."""
 EXACT_SHARE, NEAR_SHARE = 0.01, 0.03
 """Shares of the documents that copy the one before: as it is, or with `NEAR_REPLACED_SHARE` of its words replaced."""
-NEAR_REPLACED_SHARE = 0.01
+NEAR_REPLACED_SHARE = 0.02
 FILE_DOCUMENTS = 50_000
 """Documents in a file."""
 STARTUP_DOCUMENTS = 100

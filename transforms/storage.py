@@ -49,8 +49,15 @@ def open_arrow(path: str) -> Iterator[pa.NativeFile]:
 def write_whole(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears at `path` whole when the block ends, and not at all when it raises."""
     if not is_local(path):
-        with contextlib.closing(FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)) as file:
+        file = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        try:
             yield file
+        except BaseException:
+            # Closing is what makes the object appear, and there is no other way to let go of it.
+            file.close()
+            FileSystems.delete([path])
+            raise
+        file.close()
         return
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex}.partial"

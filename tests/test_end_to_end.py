@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
+import tests.shelf  # noqa: F401 (registers shelf://)
 from tests.conftest import WITHOUT_DETECTOR, inputs, published, rejected
 from tests.texts import documents, write_jsonl
 
@@ -221,3 +222,19 @@ def test_scores_of_different_settings_are_not_mixed(curated, headwater, corpus, 
         shutil.copy(path, other / "scored" / f"zz-{path.name}")
     ran = headwater("remix", f"--scored={other}/scored", f"--output={tmp_path}/mixed")
     assert ran.code == 2 and "same scorers" in ran.err
+
+
+def test_an_object_store_is_read_and_published_to(headwater, corpus, curated, tmp_path):
+    shutil.copytree(corpus, tmp_path / "in")
+    store = f"shelf:/{tmp_path}"
+    flags = [f"--output={store}/out", WITHOUT_DETECTOR, "--num_shards=3"]
+    ran = headwater("curate", *(flag.replace(str(corpus), f"{store}/in") for flag in inputs(corpus)), *flags)
+    assert ran.code == 0, ran.err
+    assert published(tmp_path / "out") == published(curated[0])
+    assert manifest_of(tmp_path / "out")["digest"] == manifest_of(curated[0])["digest"]
+    objects = {path.relative_to(tmp_path / "out").parts[0] for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert objects == {"README.md", "data", "manifest.json", "rejected", "scored"}
+    again = headwater("curate", f"--human=books={store}/in/human.jsonl", *flags, "--overwrite")
+    assert again.code == 2 and "new folder" in again.err
+    assert headwater("remix", f"--scored={store}/out/scored", f"--output={store}/remixed", "--num_shards=3").code == 0
+    assert manifest_of(tmp_path / "remixed")["digest"] == manifest_of(curated[0])["digest"]

@@ -4,8 +4,8 @@ import os
 
 import pyarrow as pa
 import pytest
-from apache_beam.io.localfilesystem import LocalFileSystem
 
+import tests.shelf  # noqa: F401 (registers shelf://)
 from transforms.storage import is_local, join_path, open_arrow, open_binary, write_whole
 
 
@@ -66,30 +66,6 @@ def test_compressed_names_are_not_decompressed(tmp_path):
 def test_local_paths_are_told_from_urls():
     assert is_local("/data/x") and is_local("x.jsonl") and not is_local("gs://bucket/x")
     assert join_path("folder", "a", "b") == os.path.join("folder", "a", "b")
-
-
-class ShelfFileSystem(LocalFileSystem):
-    """`shelf://FOLDER/...`: a filesystem of Beam's that is not local by its name, kept on the local disk."""
-
-    @classmethod
-    def scheme(cls):
-        return "shelf"
-
-    def _open_shelf(self, path):
-        return path.removeprefix("shelf:/")
-
-    def join(self, basepath, *paths):
-        return "/".join([basepath.rstrip("/"), *paths])
-
-    def create(self, path, *args, **kwargs):
-        os.makedirs(os.path.dirname(self._open_shelf(path)), exist_ok=True)
-        return super().create(self._open_shelf(path), *args, **kwargs)
-
-    def open(self, path, *args, **kwargs):
-        return super().open(self._open_shelf(path), *args, **kwargs)
-
-    def delete(self, paths):
-        return super().delete([self._open_shelf(path) for path in paths])
 
 
 def test_other_filesystems_of_beam_are_read_and_written(tmp_path):

@@ -21,14 +21,14 @@ MIN_SIMILARITY = 0.7
 
 A pair at a true similarity of .80 reaches it (79 equal bytes of 112) with probability .994, one at .85 always but for 3 in 100,000: so
 little that the bands proposed is lost. Of pairs that should not merge 1.5 % would pass at .60, 6 in 10,000 at .55 and 1 in 100,000 at
-.50, and the bands propose only one in five at .60 to begin with."""
+.50, and the bands propose fewer than one in three at .60 to begin with."""
 
 
 class FindNearDuplicates(beam.PTransform):
     """PCollection[DecidedShard] -> PCollection[tuple[int, RecordBatch]]: removed documents (`DUPLICATE_SCHEMA`) by shard index.
 
     Every removed document names a survivor whose estimated similarity to it, given in its row, is at least `min_similarity`;
-    survivors of one group are pairwise less similar. Which documents survive depends on neither the order of rows and files nor the
+    survivors of one group are pairwise less similar (but for huge groups: see `find_partners`). Which documents survive depends on neither the order of rows and files nor the
     number of partitions. Documents already rejected or without a word (null bands) take no part.
 
     `bands`: hashes in the column `bands` of the scored shards. `extra_bands`: more bands cut from the same signatures, for recall; each

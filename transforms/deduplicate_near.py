@@ -28,8 +28,8 @@ class FindNearDuplicates(beam.PTransform):
     """PCollection[DecidedShard] -> PCollection[tuple[int, RecordBatch]]: removed documents (`DUPLICATE_SCHEMA`) by shard index.
 
     Every removed document names a survivor whose estimated similarity to it, given in its row, is at least `min_similarity`;
-    survivors of one group are pairwise less similar (but for huge groups: see `find_partners`). Which documents survive depends on neither the order of rows and files nor the
-    number of partitions. Documents already rejected or without a word (null bands) take no part.
+    survivors of one group are pairwise less similar (but for huge groups: see `find_partners`). Which documents survive depends on
+    neither the order of rows and files nor the number of partitions. Documents already rejected or without a word (null bands) take no part.
 
     `bands`: hashes in the column `bands` of the scored shards. `extra_bands`: more bands cut from the same signatures, for recall; each
     costs about 0.6 us of CPU and 16 shuffled bytes a document. `num_partitions`: partitions of each band, and of every later

@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "judged", "exact", "near", "kept")
+WORK = ("spilled", "judged", "exact", "near", "shuffled", "kept")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -56,6 +56,11 @@ class Folders:
     def near(self) -> str:
         """Decision files after near-duplicates."""
         return join_path(self.root, "near")
+
+    @property
+    def shuffled(self) -> str:
+        """What the search for near-duplicates shuffles, where it lies on a disk that all workers share."""
+        return join_path(self.root, "shuffled")
 
     @property
     def kept(self) -> str:

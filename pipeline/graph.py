@@ -24,6 +24,7 @@ from transforms.records import DecidedShard, Reason, ScoredShard, Stage
 from transforms.reject_duplicates import reject_duplicates
 from transforms.score_documents import SplitScored, recall_split, score_split
 from transforms.spill_unsplittable import spill_unsplittable
+from transforms.storage import is_local
 from transforms.worker_pool import PoolDo
 from transforms.write_shards import ShardWritten, human_origins, write_shard
 
@@ -105,7 +106,13 @@ class Decide(beam.PTransform):
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(recipe.dedup.partitions)
             decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, folders.exact)
         if recipe.dedup.near:
-            near = FindNearDuplicates(bands=recipe.score.bands, min_similarity=recipe.dedup.min_similarity, num_partitions=recipe.dedup.partitions)
+            near = FindNearDuplicates(
+                bands=recipe.score.bands,
+                extra_bands=recipe.dedup.extra_bands,
+                min_similarity=recipe.dedup.min_similarity,
+                num_partitions=recipe.dedup.partitions,
+                spill_folder=folders.shuffled if is_local(folders.root) else None,
+            )
             found = decided | "FindNearDuplicates" >> near
             decided = (decided, found) | "RejectNear" >> RejectDuplicates(
                 Stage.NEAR, Reason.NEAR_DUPLICATE, recipe.dedup.min_similarity, folders.near

@@ -62,6 +62,8 @@ class DedupSettings:
     """Drop near-duplicates."""
     min_similarity: float
     """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
+    extra_bands: int
+    """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
     partitions: int
     """Pieces that each shuffle is cut into."""
 
@@ -165,6 +167,8 @@ def recipe_from_tables(tables: Mapping[str, Any]) -> Recipe:
             publish=PublishSettings(**publish),
             tables=tables,
         )
+        most_extra = recipe.score.bands * (recipe.score.bands - 1)
+        _require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
         check_rule_fields(recipe.rules, rule_schema(recipe.score))
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error

@@ -167,7 +167,9 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the corpus, the outputs and the logs (about 1 GB)")
     parser.add_argument("--workers", type=int, default=2, help="processes that each tool works with (default: 2)")
     parser.add_argument("--also_full", action="store_true", help="run datatrove a second time, with its C4 and FineWeb filters")
-    parser.add_argument("--reuse_datatrove", action="store_true", help="take datatrove's figures from an earlier run with the same --scratch")
+    parser.add_argument(
+        "--reuse_datatrove", action="store_true", help="take datatrove's figures from an earlier run with the same --scratch and corpus"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     add_corpus_arguments(parser)
     arguments = parser.parse_args()
@@ -185,13 +187,14 @@ def main() -> None:
     for name, (run, read) in tools.items():
         slug = name.replace(" ", "_").replace(",", "")
         out, figures = scratch / f"{slug}_out", scratch / f"{slug}.json"
-        if arguments.reuse_datatrove and run is not run_headwater and figures.exists():
-            startup, whole = (Measured(**one) for one in json.loads(figures.read_text()))
+        earlier = json.loads(figures.read_text()) if arguments.reuse_datatrove and run is not run_headwater and figures.exists() else {}
+        if earlier.get("corpus") == made:
+            startup, whole = (Measured(**one) for one in earlier["runs"])
         else:
             run(few, scratch / f"{slug}_few_out", scratch / f"{slug}_few.log", arguments.workers)
             startup = run(few, scratch / f"{slug}_few_out", scratch / f"{slug}_few.log", arguments.workers)
             whole = run(corpus / "docs", out, scratch / f"{slug}.log", arguments.workers)
-            figures.write_text(json.dumps([asdict(startup), asdict(whole)]))
+            figures.write_text(json.dumps({"corpus": made, "runs": [asdict(startup), asdict(whole)]}))
         outcome = outcomes[name] = read(out, frozenset(texts))
         recalls = {kind: measure_recall(getattr(planted, kind), outcome) for kind in ("exact", "near")}
         rate, net = len(texts) / whole.cpu_s, (len(texts) - STARTUP_DOCUMENTS) / (whole.cpu_s - startup.cpu_s)

@@ -102,6 +102,9 @@ def _run_demo(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any
     with tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder:
         for flag, path in write_demo_inputs(folder).items():
             setattr(parsed, flag, [f"demo-{flag}={path}"])
+        # A quota and shards that have something to do: the examples hold more good synthetic text than this quota lets in.
+        parsed.human_quota = parsed.human_quota or "0.75"
+        parsed.num_shards = parsed.num_shards or 4
         parsed.command = "curate"
         return run_command(parsed, command_line)
 

@@ -63,9 +63,8 @@ class FastModel:
     def save(self, path: str) -> None:
         """Writes the model to `path`; the same model gives the same bytes."""
         with open(path, "wb") as file:
-            np.savez_compressed(
-                file, settings=np.frombuffer(orjson.dumps(asdict(self.settings)), np.uint8), weights=self.weights, common=self.common, scale=self.scale
-            )
+            settings = np.frombuffer(orjson.dumps(asdict(self.settings)), np.uint8)
+            np.savez_compressed(file, settings=settings, weights=self.weights, common=self.common, scale=self.scale)
 
     def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
         """Log odds (float64) that a model wrote each text, and whether (bool) the detector abstains from it."""

@@ -24,9 +24,8 @@ import orjson
 
 LOWEST_RATE, HIGHEST_RATE = 0.0005, 0.2
 """False-positive rates that can be asked for, both inclusive."""
-RATES = tuple(
-    sorted({round(float(f"{rate:.3g}"), 6) for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, 120)} | {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15})
-)
+_ROUND_RATES = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15}
+RATES = tuple(sorted({float(f"{rate:.3g}") for rate in np.geomspace(LOWEST_RATE, HIGHEST_RATE, 120)} | _ROUND_RATES))
 """Rates whose thresholds are kept; a rate between two takes the smaller one's threshold, which keeps its promise too."""
 DEFAULT_EDGES = (50, 100, 200, 400)
 """First word count of each length group; the last group has no upper end."""

@@ -6,6 +6,8 @@ text is plain ASCII: lower-case words, single spaces, one token for each mark of
 UTF-8 bytes, linear in their number.
 """
 
+import unicodedata
+
 import numpy as np
 from numba import njit, types
 
@@ -20,14 +22,15 @@ READ_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 """Kernel argument: bytes that are only read (Arrow buffers cannot be written)."""
 
 _OPENERS = (b"sure", b"certainly", b"of course", b"absolutely", b"here is", b"here's", b"here are", b"okay", b"great")
-_LABELS = (b"abstract", b"title", b"introduction", b"review", b"article", b"essay", b"story", b"answer", b"response", b"summary", b"poem", b"output", b"text", b"rewritten")
+_LABELS = (b"abstract", b"title", b"introduction", b"review", b"article", b"essay", b"story", b"answer", b"response", b"summary", b"poem",
+           b"output", b"text", b"rewritten")  # fmt: skip
 
 # What one decoded character becomes; letters, digits and ASCII punctuation stand for themselves.
 _DROP, _SPACE, _APOSTROPHE, _DASH, _ELLIPSIS, _OTHER_LETTER = 1, 2, 3, 4, 5, 6
 
 
 def fold_marks(text: str) -> str:
-    """`text` folded: ASCII letters in lower case, digits as `0`, marks of punctuation as words of their own. Deterministic, idempotent on words."""
+    """`text` folded: ASCII letters in lower case, digits as `0`, marks of punctuation as words of their own. Deterministic."""
     utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
     folded = np.empty(folded_capacity(len(utf8)), np.uint8)
     length, _, _ = fold_bytes(utf8, 0, len(utf8), folded, TABLE, STARTS)
@@ -41,8 +44,6 @@ def folded_capacity(num_bytes: int) -> int:
 
 def _make_table() -> np.ndarray:
     """Code point (below 0x3000) -> ASCII letter or one of the codes above; everything else is decided by range in `_classify`."""
-    import unicodedata
-
     table = np.full(0x3000, _SPACE, np.uint8)
     for point in range(0x3000):
         char = chr(point)
@@ -90,7 +91,7 @@ def _classify(point, table):
         return table[point]
     if 0xFE00 <= point <= 0xFE0F or point == 0xFEFF or 0xE0000 <= point <= 0xE0FFF:
         return _DROP
-    if 0x3000 <= point <= 0x303F or 0xFF00 <= point <= 0xFF20 or 0xFFF0 <= point <= 0xFFFF or 0x1F000 <= point <= 0x1FAFF or 0xE000 <= point <= 0xF8FF:
+    if 0x3000 <= point <= 0x303F or 0xE000 <= point <= 0xF8FF or 0xFF00 <= point <= 0xFF20 or 0xFFF0 <= point <= 0xFFFF or 0x1F000 <= point <= 0x1FAFF:
         return _SPACE
     return _OTHER_LETTER
 
@@ -114,6 +115,11 @@ def _decode(utf8, at, end):
     for i in range(1, width):
         point = (point << 6) | np.int64(utf8[at + i] & 0x3F)
     return point, width
+
+
+@njit(types.boolean(READ_BYTES, types.int64, types.int64), cache=True, nogil=True)
+def _is_lone_letter(utf8, at, end):
+    return at < end and 97 <= (utf8[at] | 32) <= 122 and (at + 1 == end or not 97 <= (utf8[at + 1] | 32) <= 122)
 
 
 @njit(types.int64(READ_BYTES, types.int64, types.int64, types.uint8[:, ::1]), cache=True, nogil=True)
@@ -147,7 +153,11 @@ def _skip_opening(utf8, start, end, starts):
     return start
 
 
-@njit(types.UniTuple(types.int64, 3)(READ_BYTES, types.int64, types.int64, types.uint8[::1], types.uint8[::1], types.uint8[:, ::1]), cache=True, nogil=True)
+@njit(
+    types.UniTuple(types.int64, 3)(READ_BYTES, types.int64, types.int64, types.uint8[::1], types.uint8[::1], types.uint8[:, ::1]),
+    cache=True,
+    nogil=True,
+)
 def fold_bytes(utf8, start, end, folded, table, starts):
     """Folds `utf8[start:end]` into `folded` (`folded_capacity` bytes); returns its length, the Latin letters and the letters of other scripts."""
     at = _skip_opening(utf8, start, end, starts)
@@ -214,7 +224,7 @@ def fold_bytes(utf8, start, end, folded, table, starts):
                     out -= 1
                 folded[out] = 39
                 out += 1
-            elif last == 0 and out >= 2 and at + 1 < end and 97 <= (utf8[at] | 32) <= 122 and not (97 <= (utf8[at + 1] | 32) <= 122) and 97 <= folded[out - 2] <= 122:
+            elif last == 0 and out >= 2 and 97 <= folded[out - 2] <= 122 and _is_lone_letter(utf8, at, end):
                 # " 's", " 't", " 'm" of tokenised text joins the word before it.
                 folded[out - 1] = 39
                 last = 1
@@ -228,7 +238,7 @@ def fold_bytes(utf8, start, end, folded, table, starts):
                 out += 1
                 last = 0
         else:
-            mark = 45 if kind == _DASH else (46 if kind == _ELLIPSIS else np.int64(kind))
+            mark = 45 if kind == _DASH else (126 if kind == _ELLIPSIS else np.int64(kind))
             if last == 2 and (mark == 46 or mark == 44 or mark == 58) and at < end and 48 <= utf8[at] <= 57:
                 continue
             previous = last if last != 0 else (np.int64(folded[out - 2]) if out >= 2 else 0)

@@ -38,7 +38,7 @@ class NgramSettings:
 
     word_ngrams: int = 3
     """Longest n-gram of words, from 1; 0: no such block."""
-    shape_ngrams: int = 4
+    shape_ngrams: int = 5
     """Longest n-gram of shapes, from 2; 0: no such block."""
     bits: int = 21
     """Buckets of both blocks together, as a power of two."""

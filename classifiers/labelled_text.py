@@ -3,19 +3,22 @@
 One file a set: JSON lines, plain, gzip or zstd, with `id, text, label` and, where known, `pair, generator, domain, attack, label_suspect`.
 """
 
+import functools
 import gzip
 import hashlib
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
 import orjson
 import zstandard
 
 from classifiers.fold_marks import fold_marks
+from classifiers.hashed_ngrams import fold_and_hash
 
 MIXED_SETS = ("l2r21", "raidar", "detectrl", "outfox", "sakibsh_llm", "rexshijaku")
 """Sets that hold human and machine text: training, and leave-one-set-out validation."""
@@ -30,6 +33,9 @@ OPENING_WORDS = 10
 
 OPENING_CHARS = 400
 """Characters of a text in which those words are looked for."""
+
+SHINGLE_WORDS, SHINGLE_SAMPLE, SHINGLE_TEXT_WORDS = 8, 4, 500
+"""What counts as shared wording, see `drop_shared`."""
 
 
 class MalformedLine(ValueError):
@@ -131,8 +137,33 @@ def fraction_of(group: str, seed: int) -> float:
     return int.from_bytes(digest, "little") / 2**64
 
 
-def drop_shared(texts: list[LabelledText], held_out: list[LabelledText]) -> list[LabelledText]:
-    """`texts` without those whose group or opening also stands in `held_out`."""
+def drop_shared(texts: Sequence[LabelledText], held_out: Sequence[LabelledText]) -> list[LabelledText]:
+    """`texts` without those of a group of `held_out`, and without those that share wording with one of them.
+
+    Sharing means a run of `SHINGLE_WORDS` folded words among the sampled one in `SHINGLE_SAMPLE`: copies with a few words changed,
+    other crops of one article and continuations of one original are found wherever they begin.
+    """
     groups = {text.group for text in held_out}
-    openings = {opening(text.text) for text in held_out}
-    return [text for text in texts if text.group not in groups and opening(text.text) not in openings]
+    known = np.unique(np.concatenate([_sampled_shingles(text.text) for text in held_out] or [np.empty(0, np.uint64)]))
+    kept = []
+    for text in texts:
+        if text.group in groups:
+            continue
+        own = _sampled_shingles(text.text)
+        places = np.minimum(np.searchsorted(known, own), max(len(known) - 1, 0))
+        if not len(known) or not (known[places] == own).any():
+            kept.append(text)
+    return kept
+
+
+@functools.lru_cache(maxsize=300_000)
+def _sampled_shingles(text: str) -> np.ndarray:
+    """Hashes of one in `SHINGLE_SAMPLE` of the runs of `SHINGLE_WORDS` folded words at the beginning of `text`, chosen by hash."""
+    words, _ = fold_and_hash(text, SHINGLE_TEXT_WORDS)
+    if len(words) < SHINGLE_WORDS:
+        return np.empty(0, np.uint64)
+    shingles = np.zeros(len(words) - SHINGLE_WORDS + 1, np.uint64)
+    for place in range(SHINGLE_WORDS):
+        shingles = shingles * np.uint64(0x9E3779B97F4A7C15) + words[place : place + len(shingles)]
+        shingles ^= shingles >> np.uint64(29)
+    return shingles[shingles % np.uint64(SHINGLE_SAMPLE) == 0]

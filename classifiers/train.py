@@ -6,14 +6,15 @@ and topic say little. The log odds are then scaled on texts of sets that the wei
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit, types
 
 from classifiers.ai_detector import FastModel
-from classifiers.hashed_ngrams import BLOCKS, NgramSettings, collect_features, common_table, fold_and_hash, score_texts
+from classifiers.hashed_ngrams import BLOCKS, NgramSettings, collect_features, common_table, fold_and_hash
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, drop_shared, fraction_of, read_set
 from classifiers.text_batch import TextBatch
 
@@ -29,7 +30,7 @@ class TrainSettings:
 
     ngrams: NgramSettings = field(default_factory=NgramSettings)
     """What is hashed."""
-    epochs: int = 3
+    epochs: int = 2
     """Passes over all pieces."""
     learning_rate: float = 0.1
     """Step of AdaGrad."""
@@ -39,7 +40,7 @@ class TrainSettings:
     """Random pieces of each text beside the text itself."""
     piece_words: tuple[int, int] = (40, 250)
     """Shortest and longest random piece, in folded words."""
-    whole_words: int = 300
+    whole_words: int = 400
     """Folded words of a whole text, at most."""
     size_power: float = 0.5
     """A set of n texts weighs n to this power."""
@@ -47,7 +48,11 @@ class TrainSettings:
     """Weight of a set without machine text, against one with both."""
     texts_per_human_set: int = 6_000
     """Texts of such a set, at most."""
-    common_words: int = 1_000
+    attack_weight: float = 0.5
+    """Weight of the disguised texts of a set (`attack` other than none), against its clean ones."""
+    shapes_factor: float = 0.5
+    """Weight of the shapes block's score beside the words block's; chosen by leaving sets out in turn."""
+    common_words: int = 2_000
     """Words that shapes keep as they are."""
     seed: int = 0
     """Decides order and pieces."""
@@ -56,7 +61,7 @@ class TrainSettings:
         for key, low in (("epochs", 1), ("crops", 0), ("whole_words", 16), ("texts_per_human_set", 0), ("common_words", 0), ("seed", 0)):
             if getattr(self, key) < low:
                 raise ValueError(f"{key} must be at least {low}, not {getattr(self, key)}")
-        for key in ("learning_rate", "human_set_weight"):
+        for key in ("learning_rate", "human_set_weight", "attack_weight"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
         if not 8 <= self.piece_words[0] <= self.piece_words[1]:
@@ -84,13 +89,17 @@ def is_held_out(text: LabelledText) -> bool:
 
 
 def read_training_texts(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS) -> list[LabelledText]:
-    """Texts to train on: of each set the clean ones (attack none) that are not held out; of a human set those that hash lowest."""
+    """Texts to train on: of each set those that neither are held out nor share wording with a held-out human text of their set.
+
+    Of a set without machine text, those that hash lowest.
+    """
     chosen: list[LabelledText] = []
     for name in sets:
-        texts = [text for text in read_set(folder, name) if text.attack == "none" and not is_held_out(text)]
+        texts = read_set(folder, name)
+        own = [text for text in texts if not is_held_out(text)]
         if name not in MIXED_SETS:
-            texts = sorted(texts, key=lambda text: fraction_of(text.text, settings.seed))[: settings.texts_per_human_set]
-        chosen += texts
+            own = sorted(own, key=lambda text: fraction_of(text.text, settings.seed))[: settings.texts_per_human_set]
+        chosen += drop_shared(own, [text for text in texts if is_held_out(text) and not text.is_machine and text.attack == "none"])
     return chosen
 
 
@@ -117,18 +126,16 @@ def cut_pieces(corpus: Corpus, settings: TrainSettings) -> tuple[list[tuple[np.n
 
 
 def piece_weights(texts: Sequence[LabelledText], owners: np.ndarray, settings: TrainSettings) -> np.ndarray:
-    """float32: weight of each piece. Within a label a set of n pieces weighs n**size_power; both labels weigh the same; the mean is 1."""
-    sets = np.array([text.set_name for text in texts])[owners]
-    machine = np.array([text.is_machine for text in texts], bool)[owners]
-    weights = np.zeros(len(owners))
-    for name in np.unique(sets):
-        mixed = bool(machine[sets == name].any())
-        for label in (False, True):
-            chosen = (sets == name) & (machine == label)
-            if chosen.any():
-                weights[chosen] = chosen.sum() ** (settings.size_power - 1.0) * (1.0 if mixed else settings.human_set_weight)
+    """float32: weight of each piece. Within a label, n pieces of a set weigh n**size_power; both labels weigh the same; the mean is 1."""
+    machine = np.array([text.is_machine for text in texts], bool)
+    mixed = {text.set_name for text in texts if text.is_machine}
+    cells = [(text.set_name, text.is_machine, text.attack != "none") for text in texts]
+    sizes = Counter(cells[owner] for owner in owners)
+    factor = np.array([(1.0 if cell[0] in mixed else settings.human_set_weight) * (settings.attack_weight if cell[2] else 1.0) for cell in cells])
+    weights = (factor * np.array([float(max(sizes[cell], 1)) ** (settings.size_power - 1.0) for cell in cells]))[owners]
     for label in (False, True):
-        weights[machine == label] /= max(weights[machine == label].sum(), 1e-12)
+        chosen = machine[owners] == label
+        weights[chosen] /= max(weights[chosen].sum(), 1e-12)
     return (weights * len(owners) / 2).astype(np.float32)
 
 
@@ -198,98 +205,100 @@ def fit_weights(corpus: Corpus, settings: TrainSettings) -> tuple[np.ndarray, np
     return fitted, common
 
 
-def quantise(fitted: np.ndarray, scale: np.ndarray, common: np.ndarray, settings: TrainSettings) -> FastModel:
-    """The model with each block's weights rounded to whole numbers from -127 to 127; the largest thousandth of a per mille is clipped."""
+def quantise(fitted: np.ndarray, common: np.ndarray, settings: TrainSettings, scale: tuple[float, float] = (0.0, 1.0)) -> FastModel:
+    """The model: each block's weights rounded to whole numbers from -127 to 127 (the largest in 100,000 are clipped), and the scale.
+
+    `scale` is what `fit_scale` gives: intercept and factor that turn the blocks' sum into log odds.
+    """
     weights = np.zeros(len(fitted), np.int8)
-    factors = np.zeros(BLOCKS)
+    factors = [0.0, 0.0]
     half = len(fitted) // BLOCKS
-    for block in range(BLOCKS):
+    for block, share in enumerate((1.0, settings.shapes_factor)):
         part = fitted[block * half : (block + 1) * half]
         used = np.abs(part[part != 0])
         if len(used):
-            factors[block] = float(np.quantile(used, 0.99999)) / 127
-            weights[block * half : (block + 1) * half] = np.clip(np.rint(part / factors[block]), -127, 127)
-    return FastModel(settings.ngrams, weights, common, np.array([scale[0], scale[1] * factors[0], scale[2] * factors[1]]))
+            step = float(np.quantile(used, 0.99999)) / 127
+            weights[block * half : (block + 1) * half] = np.clip(np.rint(part / step), -127, 127)
+            factors[block] = step * share
+    return FastModel(settings.ngrams, weights, common, np.array([scale[0], scale[1] * factors[0], scale[1] * factors[1]]))
 
 
-def fit_scale(scores: np.ndarray, machine: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Platt scaling: intercept and one factor for each column of `scores` (float[n, k]), none negative, that minimise the weighted log loss.
-
-    A factor that would be negative is set to 0 and the others fitted again: a higher score must never mean a lower probability.
-    """
-    active = [column for column in range(scores.shape[1]) if np.ptp(scores[:, column]) > 0]
-    result = np.zeros(scores.shape[1] + 1)
-    while active:
-        result[:] = 0
-        design = np.column_stack([np.ones(len(scores)), scores[:, active]])
-        result[[0, *(column + 1 for column in active)]] = _newton(design, machine.astype(np.float64), weights)
-        negative = [column for column in active if result[column + 1] < 0]
-        if not negative:
-            break
-        active = [column for column in active if column not in negative]
-    return result
-
-
-def _newton(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted logistic regression by damped Newton steps."""
-    factors = np.zeros(design.shape[1])
-    for _ in range(50):
+def fit_scale(scores: np.ndarray, machine: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Platt scaling: the intercept and the factor (not negative) of `scores` that minimise the weighted log loss, by damped Newton steps."""
+    design = np.column_stack([np.ones(len(scores)), scores])
+    factors = np.zeros(2)
+    for _ in range(100):
         probability = 1 / (1 + np.exp(-np.clip(design @ factors, -30, 30)))
-        gradient = design.T @ (weights * (probability - target)) + 1e-6 * factors
-        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design + 1e-6 * np.eye(len(factors))
+        gradient = design.T @ (weights * (probability - machine))
+        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         factors -= np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-8:
+        if np.abs(step).max() < 1e-9:
             break
-    return factors
+    if not np.isfinite(factors).all() or factors[1] < 0:
+        raise ValueError(f"scores do not rise with the label: factor {factors[1]}")
+    return float(factors[0]), float(factors[1])
 
 
-def score_blocks(model: FastModel, texts: Sequence[LabelledText]) -> np.ndarray:
-    """float64[n, 2]: what each block of features says of each text, before scaling to log odds (already times the block's factor)."""
-    batch = TextBatch.of([text.text.encode("utf-8", "replace").decode() for text in texts])
-    return score_texts(batch.utf8, batch.offsets, model.table, model.settings, model.weights)[:, :BLOCKS].astype(np.float64) * model.scale[1:]
+def score_texts_of(model: FastModel, texts: Sequence[LabelledText]) -> np.ndarray:
+    """Log odds (float64) of each text by `model`, abstentions not considered."""
+    return model.log_odds(batch_of(texts))[0]
+
+
+def batch_of(texts: Sequence[LabelledText]) -> TextBatch:
+    """`texts` as scorers take them; a lone surrogate becomes a question mark."""
+    return TextBatch.of([text.text.encode("utf-8", "replace").decode() for text in texts])
 
 
 def leave_one_set_out(
     folder: str, settings: TrainSettings, corpus: Corpus, report: Callable[[str], None] = print
 ) -> dict[str, tuple[list[LabelledText], np.ndarray]]:
-    """For each mixed set: all its clean texts, and what weights trained on the other sets alone say of them (`score_blocks`).
+    """For each mixed set: all its clean texts, and the unscaled score that weights trained on the other sets alone give them.
 
-    Texts of the other sets that share an opening or a group with the left-out one are not trained on either.
+    Texts of the other sets that share a group or wording with the left-out set are not trained on either (`drop_shared`).
     """
     results: dict[str, tuple[list[LabelledText], np.ndarray]] = {}
-    for name in dict.fromkeys(text.set_name for text in corpus.texts):
-        if name not in MIXED_SETS:
-            continue
+    for name in dict.fromkeys(text.set_name for text in corpus.texts if text.is_machine):
         started = time.process_time()
         left_out = [text for text in read_set(folder, name) if text.attack == "none"]
-        kept = {id(text) for text in drop_shared([text for text in corpus.texts if text.set_name != name], left_out)}
-        chosen = [index for index, text in enumerate(corpus.texts) if id(text) in kept]
-        part = Corpus([corpus.texts[index] for index in chosen], [corpus.hashed[index] for index in chosen])
+        part = without_set(corpus, name, left_out)
         fitted, common = fit_weights(part, settings)
-        results[name] = left_out, score_blocks(quantise(fitted, np.array([0.0, 1.0, 1.0]), common, settings), left_out)
-        report(f"left out {name}: trained on {len(chosen)} texts, {time.process_time() - started:.0f} CPU-s")
+        results[name] = left_out, score_texts_of(quantise(fitted, common, settings), left_out)
+        report(f"left out {name}: trained on {len(part.texts)} texts, {time.process_time() - started:.0f} CPU-s")
     return results
 
 
-def scale_left_out(results: dict[str, tuple[list[LabelledText], np.ndarray]]) -> np.ndarray:
+def without_set(corpus: Corpus, name: str, left_out: Sequence[LabelledText]) -> Corpus:
+    """`corpus` without the texts of set `name` and without those that share a group or wording with `left_out`."""
+    kept = {id(text) for text in drop_shared([text for text in corpus.texts if text.set_name != name], left_out)}
+    chosen = [index for index, text in enumerate(corpus.texts) if id(text) in kept]
+    return Corpus([corpus.texts[index] for index in chosen], [corpus.hashed[index] for index in chosen])
+
+
+def scale_left_out(results: Mapping[str, tuple[list[LabelledText], np.ndarray]]) -> tuple[float, float]:
     """The scale (`fit_scale`) that suits texts of sets not trained on: every set and label weighs the same."""
     scores = np.concatenate([scores for _, scores in results.values()])
     machine = np.concatenate([[text.is_machine for text in texts] for texts, _ in results.values()])
-    weights = np.concatenate([_balanced(np.array([text.is_machine for text in texts])) for texts, _ in results.values()])
+    weights = np.concatenate([balanced_weights(np.array([text.is_machine for text in texts])) for texts, _ in results.values()])
     return fit_scale(scores, machine, weights)
 
 
-def train(folder: str, settings: TrainSettings, report: Callable[[str], None] = print) -> FastModel:
-    """The fast detector's model from the sets in `folder`. About 5 CPU-minutes; deterministic on one machine."""
-    corpus = fold_corpus(read_training_texts(folder, settings), settings.ngrams.max_words)
+def train(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS, report: Callable[[str], None] = print) -> FastModel:
+    """The fast detector's model from `sets` in `folder`. Deterministic; about 3 CPU-minutes on the shared sets.
+
+    Raises FileNotFoundError for a set that is not there, ValueError when fewer than two sets hold machine text.
+    """
+    corpus = fold_corpus(read_training_texts(folder, settings, sets), settings.ngrams.max_words)
+    num_mixed = len({text.set_name for text in corpus.texts if text.is_machine})
+    if num_mixed < 2:
+        raise ValueError(f"training needs at least two sets with machine text (each is left out in turn), not {num_mixed}")
     report(f"read {len(corpus.texts)} texts of {len({text.set_name for text in corpus.texts})} sets")
     scale = scale_left_out(leave_one_set_out(folder, settings, corpus, report))
     fitted, common = fit_weights(corpus, settings)
-    return quantise(fitted, scale, common, settings)
+    return quantise(fitted, common, settings, scale)
 
 
-def _balanced(machine: np.ndarray) -> np.ndarray:
+def balanced_weights(machine: np.ndarray) -> np.ndarray:
     """Weights under which both labels of one set sum to one half."""
     return np.where(machine, 0.5 / max(machine.sum(), 1), 0.5 / max((~machine).sum(), 1))
 

@@ -1,0 +1,66 @@
+"""Reads human text, scores it and makes the thresholds that keep the promise (`classifiers.calibration`)."""
+
+import glob
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from classifiers.ai_detector import AiDetectorScorer
+from classifiers.calibration import DEFAULT_EDGES, Calibration, calibrate
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, find_set, fraction_of, read_records, read_set
+from classifiers.text_batch import TextBatch
+from classifiers.train import is_held_out
+
+BATCH_TEXTS = 1_000
+"""Texts scored at once."""
+TEXTS_PER_SET = 10_000
+"""Held-out texts of one shared set that the shipped thresholds rest on, at most."""
+
+
+def score_human_text(scorer: AiDetectorScorer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`ai_probability` (float32, nan where the detector abstains) and words (int32) of each text."""
+    probabilities, words = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
+    for start in range(0, len(texts), BATCH_TEXTS):
+        batch = TextBatch.of([text.encode("utf-8", "replace").decode() for text in texts[start : start + BATCH_TEXTS]])
+        probabilities.append(scorer.score(batch)["ai_probability"].to_numpy(zero_copy_only=False).astype(np.float32))
+        words.append(batch.words.counts)
+    return np.concatenate(probabilities), np.concatenate(words)
+
+
+def read_human_globs(patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Texts of each glob of JSON lines; of labelled records only the human ones. One glob is one source.
+
+    Raises FileNotFoundError for a glob that matches nothing, ValueError (`MalformedLine`, with file and line) for a bad line.
+    """
+    sources: dict[str, list[str]] = {}
+    for pattern in patterns:
+        paths = sorted(glob.glob(pattern, recursive=True))
+        if not paths:
+            raise FileNotFoundError(f"--human {pattern}: no such file")
+        sources[pattern] = [record["text"] for path in paths for record in read_records(path) if record.get("label", "human") == "human"]
+    return sources
+
+
+def read_held_out_human(folder: str, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS) -> dict[str, list[LabelledText]]:
+    """Clean human texts that training never saw, of each of `sets` in `folder`, at most `TEXTS_PER_SET` (those that hash lowest)."""
+    sources: dict[str, list[LabelledText]] = {}
+    for name in sets:
+        find_set(folder, name)
+        chosen = [text for text in read_set(folder, name) if not text.is_machine and text.attack == "none" and is_held_out(text)]
+        sources[name] = sorted(chosen, key=lambda text: fraction_of(text.text, 1))[:TEXTS_PER_SET]
+    return sources
+
+
+def calibrate_on(scorer: AiDetectorScorer, sources: dict[str, list[str]], edges: Sequence[int] = DEFAULT_EDGES) -> Calibration:
+    """Thresholds of `scorer` from human texts by source."""
+    return calibrate({name: score_human_text(scorer, texts) for name, texts in sources.items()}, scorer.version, edges)
+
+
+def describe(calibration: Calibration, max_false_positive_rate: float, report: Callable[[str], None]) -> None:
+    """Prints the thresholds at one rate, and which groups cannot keep it."""
+    chosen = calibration.thresholds(max_false_positive_rate)
+    report(f"detector {calibration.detector}, calibration {calibration.digest}: at most {max_false_positive_rate:.2%} of human texts flagged")
+    ends = [*(f"{edge - 1}" for edge in calibration.edges[1:]), "more"]
+    for edge, end, count, threshold in zip(calibration.edges, ends, calibration.counts, chosen.thresholds, strict=True):
+        verdict = f"flag above {threshold:.6f}" if not np.isnan(threshold) else "too few human texts for this rate: abstains"
+        report(f"  {edge:>5} to {end:>5} words, {count:>6} human texts: {verdict}")

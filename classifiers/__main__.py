@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_train(options: argparse.Namespace) -> None:
-    from classifiers.calibrate import calibrate_on, describe, read_held_out_human
+    from classifiers.calibrate import calibrate_shipped, describe
     from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
     from classifiers.train import TrainSettings, train
 
@@ -32,8 +32,7 @@ def _run_train(options: argparse.Namespace) -> None:
     path = os.path.join(options.output, MODEL_FILE)
     model.save(path)
     scorer = AiDetectorScorer(model_path=path)
-    held_out = read_held_out_human(options.data, sets)
-    calibration = calibrate_on(scorer, {name: [text.text for text in texts] for name, texts in held_out.items()})
+    calibration = calibrate_shipped(scorer, options.data, sets)
     _write(os.path.join(options.output, "calibration.json"), calibration.to_json())
     describe(calibration, 0.01, print)
     print(f"wrote {path} ({scorer.version}) and calibration.json ({calibration.digest})")

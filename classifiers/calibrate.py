@@ -14,7 +14,9 @@ from classifiers.train import is_held_out
 BATCH_TEXTS = 1_000
 """Texts scored at once."""
 TEXTS_PER_SET = 10_000
-"""Held-out texts of one shared set that the shipped thresholds rest on, at most."""
+"""Held-out texts of one shared set that are read, at most."""
+SHIPPED_TEXTS_PER_SOURCE = 250
+"""Texts of one set in one length group that the shipped thresholds rest on, at most: film reviews must not decide for essays."""
 
 
 def score_human_text(scorer: AiDetectorScorer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -52,8 +54,15 @@ def read_held_out_human(folder: str, sets: Sequence[str] = MIXED_SETS + HUMAN_SE
 
 
 def calibrate_on(scorer: AiDetectorScorer, sources: dict[str, list[str]], edges: Sequence[int] = DEFAULT_EDGES) -> Calibration:
-    """Thresholds of `scorer` from human texts by source."""
+    """Thresholds of `scorer` from all human texts of all sources."""
     return calibrate({name: score_human_text(scorer, texts) for name, texts in sources.items()}, scorer.version, edges)
+
+
+def calibrate_shipped(scorer: AiDetectorScorer, folder: str, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS) -> Calibration:
+    """The default thresholds: from held-out human text of `sets` in `folder`, `SHIPPED_TEXTS_PER_SOURCE` of each at most."""
+    held_out = read_held_out_human(folder, sets)
+    scores = {name: score_human_text(scorer, [text.text for text in texts]) for name, texts in held_out.items()}
+    return calibrate(scores, scorer.version, DEFAULT_EDGES, SHIPPED_TEXTS_PER_SOURCE)
 
 
 def describe(calibration: Calibration, max_false_positive_rate: float, report: Callable[[str], None]) -> None:

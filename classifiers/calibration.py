@@ -5,8 +5,8 @@ scores, and a text is flagged when its score is above it. For a new human text e
 then at most a, for any distribution and any detector. Where n is too small for a rate (n < 1/a - 1), or a text is shorter than
 the first group, nothing is judged.
 
-With several sources of human text the threshold is the largest of the pooled one and each source's own, so the promise holds for
-each source alone and for any mixture of them.
+With several sources of human text the promise holds for their mixture, in which a source may be limited to so many texts that no
+single one decides. It does not hold for each source by itself: whoever needs it for one kind of text calibrates on that kind.
 
 *Source:* Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", section 4 (Mondrian conformal predictors);
 length groups for AI-text detection: arXiv 2505.05084.
@@ -144,24 +144,26 @@ def judge(ai_probability: np.ndarray, words: np.ndarray, thresholds: LengthThres
     return judged & (np.where(judged, probability, 0.0) > np.where(judged, limit, 1.0)), judged
 
 
-def calibrate(scores_by_source: Mapping[str, tuple[np.ndarray, np.ndarray]], detector: str, edges: Sequence[int] = DEFAULT_EDGES) -> Calibration:
+def calibrate(
+    scores_by_source: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    detector: str,
+    edges: Sequence[int] = DEFAULT_EDGES,
+    max_texts_per_source: int | None = None,
+) -> Calibration:
     """Thresholds from human texts: for each source their probabilities (float32, nan where abstained) and words (int32).
 
-    A source whose texts in a group are too few for a rate counts in the pool only.
+    Of each source the first `max_texts_per_source` texts of a length group count, or all. Raises ValueError for impossible edges.
     """
     edges = tuple(edges)
-    counts: list[int] = []
-    table: list[tuple[float, ...]] = []
-    for index, edge in enumerate(edges):
-        upper = edges[index + 1] if index + 1 < len(edges) else math.inf
-        samples = []
-        for probability, words in scores_by_source.values():
-            chosen = (words >= edge) & (words < upper) & ~np.isnan(probability)
-            samples.append(np.sort(np.asarray(probability, np.float64)[chosen]))
-        pool = np.sort(np.concatenate(samples)) if samples else np.empty(0)
-        counts.append(len(pool))
-        table.append(_promise_everywhere(pool, samples))
-    return Calibration(detector, edges, tuple(counts), RATES, tuple(table), tuple(scores_by_source))
+    samples: list[list[np.ndarray]] = [[] for _ in edges]
+    for probability, words in scores_by_source.values():
+        group = np.searchsorted(np.array(edges), words, side="right") - 1
+        for index in range(len(edges)):
+            chosen = (group == index) & ~np.isnan(probability)
+            samples[index].append(np.asarray(probability, np.float64)[chosen][:max_texts_per_source])
+    pools = [np.sort(np.concatenate([np.empty(0), *sample])) for sample in samples]
+    table = tuple(tuple(conformal_threshold(pool, rate) for rate in RATES) for pool in pools)
+    return Calibration(detector, edges, tuple(len(pool) for pool in pools), RATES, table, tuple(scores_by_source))
 
 
 def conformal_threshold(ascending_scores: np.ndarray, rate: float) -> float:
@@ -170,12 +172,3 @@ def conformal_threshold(ascending_scores: np.ndarray, rate: float) -> float:
     # The small subtraction undoes rounding of (n + 1)(1 - rate) just above a whole number; it cannot skip a rank.
     rank = math.ceil((count + 1) * (1.0 - rate) - 1e-9)
     return float(ascending_scores[rank - 1]) if 1 <= rank <= count else math.nan
-
-
-def _promise_everywhere(pool: np.ndarray, samples: Sequence[np.ndarray]) -> tuple[float, ...]:
-    """For each of `RATES` the largest threshold of the pool and the samples; nan where even the pool is too small."""
-    row = np.array([[conformal_threshold(sample, rate) for rate in RATES] for sample in [pool, *samples]])
-    largest = np.fmax.reduce(row, axis=0)
-    # A source that is large enough from some rate on may lift the threshold there: smaller rates may not lie below it.
-    falling = np.fmax.accumulate(largest[::-1])[::-1]
-    return tuple(np.where(np.isnan(row[0]), np.nan, falling).tolist())

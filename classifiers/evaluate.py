@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from classifiers.ai_detector import AiDetectorScorer, FastModel, probability_of
-from classifiers.calibrate import read_held_out_human, score_human_text
-from classifiers.calibration import Calibration, LengthThresholds, calibrate, judge
+from classifiers.calibrate import SHIPPED_TEXTS_PER_SOURCE, read_held_out_human, score_human_text
+from classifiers.calibration import DEFAULT_EDGES, Calibration, LengthThresholds, calibrate, judge
 from classifiers.format_baseline import fit_format_baseline, format_features
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, LabelledText, find_set, fraction_of, read_set
 from classifiers.metrics import auroc, bootstrap_interval, calibration_error, tpr_at_fpr, wilson_interval
@@ -42,10 +42,10 @@ def evaluate(folder: str, max_false_positive_rate: float, seed: int) -> dict:
     """Figures of the shipped weights on held-out texts of `folder`, as plain numbers in nested dicts. Raises FileNotFoundError."""
     scorer = AiDetectorScorer()
     human = {name: score_human_text(scorer, [text.text for text in texts]) for name, texts in read_held_out_human(folder).items()}
-    everyone = calibrate(human, scorer.version)
+    everyone = _balanced_calibration(human)
     thresholds = everyone.thresholds(max_false_positive_rate)
-    report: dict = {"detector": scorer.version, "calibration": everyone.digest, "max_false_positive_rate": max_false_positive_rate}
-    report["false_positives_by_turns"] = {name: _turn(human, name, scorer.version, max_false_positive_rate) for name in human}
+    report: dict = {"detector": scorer.version, "max_false_positive_rate": max_false_positive_rate}
+    report["false_positives_by_turns"] = {name: _turn(human, name, max_false_positive_rate) for name in human}
     report["sets"], report["generators"], report["attacks"] = {}, {}, {}
     for name in MIXED_SETS:
         texts = [text for text in read_set(folder, name) if is_held_out(text)]
@@ -92,7 +92,7 @@ def evaluate_leaving_sets_out(folder: str, max_false_positive_rate: float, seed:
         odds, probability, words = _score(model, left_out)
         machine = np.array([text.is_machine for text in left_out])
         others = {other: _score(model, texts)[1:] for other, texts in held_out.items() if other != name}
-        thresholds = calibrate(others, "left out").thresholds(max_false_positive_rate)
+        thresholds = _balanced_calibration(others).thresholds(max_false_positive_rate)
         flagged, judged = judge(probability, words, thresholds)
         report["false_positives_left_out"][name] = _by_length(flagged[~machine], judged[~machine], words[~machine], thresholds)
         if name in MIXED_SETS:
@@ -156,9 +156,14 @@ def _share(flagged: np.ndarray, judged: np.ndarray, name: str) -> dict:
     return {name: float(flagged.mean()), f"{name}_abstained": float((~judged).mean())}
 
 
-def _turn(human: HumanScores, name: str, detector: str, rate: float) -> dict:
+def _balanced_calibration(human: HumanScores) -> Calibration:
+    """Thresholds as the shipped ones are made."""
+    return calibrate(human, "evaluation", DEFAULT_EDGES, SHIPPED_TEXTS_PER_SOURCE)
+
+
+def _turn(human: HumanScores, name: str, rate: float) -> dict:
     """Realised false positives of one source under thresholds from all others."""
-    thresholds = calibrate({other: scores for other, scores in human.items() if other != name}, detector).thresholds(rate)
+    thresholds = _balanced_calibration({other: scores for other, scores in human.items() if other != name}).thresholds(rate)
     probability, words = human[name]
     return _by_length(*judge(probability, words, thresholds), words, thresholds)
 

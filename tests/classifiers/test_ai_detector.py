@@ -57,8 +57,10 @@ def test_the_shipped_thresholds_flag_the_plain_example_and_no_more_than_a_little
     assert flagged[1:].mean() <= 0.05
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda text: text.replace(" ", "\n"), lambda text: "Sure, here is a paragraph:\n\n" + text,
-                                    lambda text: "**" + text.replace(", ", " , ") + "**", lambda text: text.replace("-", "\u2013").replace("'", "\u2019")])  # fmt: skip
+@pytest.mark.parametrize("change", [str.upper, lambda text: text.replace(" ", "\n"),
+                                    lambda text: "Sure, here is a paragraph:\n\n" + text,
+                                    lambda text: "**" + text.replace(", ", " , ") + "**",
+                                    lambda text: text.replace("-", "\u2013").replace("'", "\u2019")])  # fmt: skip
 def test_marks_of_storage_do_not_change_the_score(scorer, change):
     for text in (MACHINE, HUMAN):
         plain, marked = scorer.score(TextBatch.of([text, change(text)]))["ai_probability"].to_pylist()

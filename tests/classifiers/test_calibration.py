@@ -56,14 +56,22 @@ def test_a_fresh_text_of_the_same_kind_is_flagged_at_most_at_the_rate(count, see
 
 @settings(deadline=None)
 @given(rates)
-def test_no_source_is_flagged_more_often_than_promised(rate):
+def test_of_the_calibrating_texts_no_more_are_flagged_than_promised(rate):
     sources = {"essays": human(4_000, 1), "mail": human(2_000, 2, 1.0)}
     thresholds = calibrate(sources, "d").thresholds(rate)
-    for scores, words in sources.values():
-        flagged, _ = judge(scores, words, thresholds)
-        for index, edge in enumerate(DEFAULT_EDGES):
-            chosen = np.searchsorted(DEFAULT_EDGES, words, side="right") - 1 == index
-            assert flagged[chosen].sum() <= rate * (chosen.sum() + 1), edge
+    scores, words = (np.concatenate(parts) for parts in zip(*sources.values(), strict=True))
+    flagged, _ = judge(scores, words, thresholds)
+    for index, edge in enumerate(DEFAULT_EDGES):
+        chosen = np.searchsorted(DEFAULT_EDGES, words, side="right") - 1 == index
+        assert flagged[chosen].sum() <= rate * (chosen.sum() + 1), edge
+
+
+def test_a_limited_source_counts_with_its_first_texts_of_each_group():
+    scores, words = human(4_000, 1)
+    limited = calibrate({"essays": (scores, words)}, "d", DEFAULT_EDGES, 100)
+    assert limited.counts == (100,) * 4
+    first = scores[(words >= 50) & (words < 100)][:100]
+    assert limited.thresholds(0.05).thresholds[0] == conformal_threshold(np.sort(first.astype(float)), 0.05)
 
 
 @settings(deadline=None)

@@ -78,7 +78,7 @@ def test_broken_utf8_never_reads_out_of_bounds(data):
     out = np.full(folded_capacity(len(utf8)) + 8, 255, np.uint8)
     length, latin, foreign = fold_bytes(utf8, 1, len(utf8) - 1, out, TABLE, STARTS)
     assert (out[folded_capacity(len(data)) :] == 255).all()
-    assert 0 <= length and 0 <= latin <= len(data) and 0 <= foreign <= len(data)
+    assert length >= 0 and 0 <= latin <= len(data) and 0 <= foreign <= len(data)
 
 
 @settings(deadline=None)

@@ -203,7 +203,7 @@ def _kill_descendants(killed: list[int]) -> None:
 
 
 def describe_machine() -> dict[str, str]:
-    """Where and when a figure was measured: processor, cores this process may use, memory, load, kernel, Python, commit, date."""
+    """Where and when a figure was measured: processor, cores this process may use, memory, load of the last minute, kernel, Python, commit, date."""
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     commit = subprocess.run(
@@ -214,7 +214,7 @@ def describe_machine() -> dict[str, str]:
         "processor": models[0] if models else platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": gigabytes(psutil.virtual_memory().total),
-        "load before": f"{os.getloadavg()[0]:.2f}",
+        "load average": f"{os.getloadavg()[0]:.2f}",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "commit": commit or "unknown",

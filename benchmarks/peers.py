@@ -215,6 +215,7 @@ def main() -> None:
     header += ["passed filters", "kept", "exact recall", "near recall"]
     ours, theirs = outcomes["Headwater"], outcomes["datatrove"]
     ratio = results["Headwater"]["documents_per_cpu_s"] / results["datatrove"]["documents_per_cpu_s"]
+    shared = [pair for pair in planted.near if {pair.original, pair.copy} <= ours.reached & theirs.reached]
     similarities = partner_similarities(scratch / "Headwater_out", texts)
     deserved = int((similarities >= DESERVED_SIMILARITY).sum())
     overlap = {"both": len(ours.kept & theirs.kept), "only Headwater": len(ours.kept - theirs.kept), "only datatrove": len(theirs.kept - ours.kept)}
@@ -226,6 +227,7 @@ def main() -> None:
         "",
         f"Headwater does {ratio:.1f} times datatrove's documents per CPU-second, start-up included.",
         *(f"Near-duplicate recall, {name}: {measure_recall(planted.near, outcome)}" for name, outcome in outcomes.items()),
+        f"Of the pairs that reached deduplication in both: Headwater {measure_recall(shared, ours)}, datatrove {measure_recall(shared, theirs)}",
         "",
         "Near-duplicate recall by true similarity of the planted pair:",
         format_table(["similarity", *outcomes], recall_by_similarity(planted.near, outcomes)),

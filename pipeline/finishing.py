@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.card import write_card
+from pipeline.decided import write_key
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
-from pipeline.publishing import publish_staged
+from pipeline.publishing import publish_staged, remove_folder
 from pipeline.recipe import Recipe
 from transforms.balance_books import keep_books, unbalanced
 from transforms.mix_to_quota import MixCuts
@@ -46,6 +47,8 @@ class RunFacts:
     """(name, pattern, declared origin or `by record`) of each input, or of the scored folder."""
     overwrite: bool
     """Whether a dataset already at `output` may be replaced."""
+    decision_key: str = ""
+    """Key of the decision files that the run leaves (see `pipeline.decided`)."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,10 @@ def finish_run(
         file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
     if not write:
         return folders.manifest
+    if facts.mode == "curate":
+        write_key(folders, facts.decision_key, catalog.shards)
+    else:
+        remove_folder(folders.decided)
     with write_whole(folders.card) as file:
         file.write(write_card(manifest).encode())
     return publish_staged(folders, facts.output, facts.run_id, overwrite=facts.overwrite)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from transforms.storage import join_path
 
-PUBLISHED = ("data", "rejected", "dead_letters", "scored")
+PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "judged", "exact", "near", "shuffled", "kept")
+WORK = ("spilled", "judged", "exact", "shuffled", "kept")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -38,6 +38,11 @@ class Folders:
         return join_path(self.root, "scored")
 
     @property
+    def decided(self) -> str:
+        """Decision files as the mix found them: remix starts from these when nothing before the mix has changed."""
+        return join_path(self.root, "decided")
+
+    @property
     def spilled(self) -> str:
         """Chunks of inputs that cannot be split where they lie."""
         return join_path(self.root, "spilled")
@@ -51,11 +56,6 @@ class Folders:
     def exact(self) -> str:
         """Decision files after exact duplicates."""
         return join_path(self.root, "exact")
-
-    @property
-    def near(self) -> str:
-        """Decision files after near-duplicates."""
-        return join_path(self.root, "near")
 
     @property
     def shuffled(self) -> str:

@@ -14,6 +14,7 @@ from pipeline.finishing import RunFacts, admit_mix, admit_run, finish_run
 from pipeline.folders import Folders
 from pipeline.recipe import Recipe
 from transforms.balance_books import add_counts
+from transforms.decisions import recall_decisions
 from transforms.deduplicate_exact import FindExactDuplicates
 from transforms.deduplicate_near import FindNearDuplicates
 from transforms.dispose_documents import ShardDisposed, dispose_shard
@@ -47,6 +48,8 @@ class Job:
     """What the records' fields are called (curate)."""
     scored: tuple[str, ...] = ()
     """Scored shards to start from instead (remix)."""
+    decided: str | None = None
+    """Folder of an earlier run's decisions that hold for this recipe; None: decide."""
     write: bool = True
     """Whether to publish, or only to say what would be (plan)."""
 
@@ -93,30 +96,34 @@ class Score(beam.PTransform):
 
 
 class Decide(beam.PTransform):
-    """Scored shards -> decided shards: origins verified, rules applied, duplicates marked."""
+    """Scored shards -> decided shards: origins verified, rules applied, duplicates marked; or as an earlier run decided."""
 
     def __init__(self, job: Job):
         self._job = job
 
     def expand(self, shards):
-        recipe, folders = self._job.recipe, self._job.folders
-        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, folders.judged)
+        recipe, folders, dedup = self._job.recipe, self._job.folders, self._job.recipe.dedup
+        if self._job.decided:
+            return shards | "RecallDecisions" >> _pool(PoolDo("recall", recall_decisions, self._job.decided), DecidedShard)
+        # The last stage that runs leaves its files where a later remix finds them.
+        judged = folders.judged if dedup.exact or dedup.near else folders.decided
+        unique = folders.exact if dedup.near else folders.decided
+        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, judged)
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
-        if recipe.dedup.exact:
-            found = decided | "FindExactDuplicates" >> FindExactDuplicates(recipe.dedup.partitions)
-            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, folders.exact)
-        if recipe.dedup.near:
+        if dedup.exact:
+            found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)
+            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, unique)
+        if dedup.near:
             near = FindNearDuplicates(
                 bands=recipe.score.bands,
-                extra_bands=recipe.dedup.extra_bands,
-                min_similarity=recipe.dedup.min_similarity,
-                num_partitions=recipe.dedup.partitions,
+                extra_bands=dedup.extra_bands,
+                min_similarity=dedup.min_similarity,
+                num_partitions=dedup.partitions,
                 spill_folder=folders.shuffled if is_local(folders.root) else None,
             )
             found = decided | "FindNearDuplicates" >> near
-            decided = (decided, found) | "RejectNear" >> RejectDuplicates(
-                Stage.NEAR, Reason.NEAR_DUPLICATE, recipe.dedup.min_similarity, folders.near
-            )
+            reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, folders.decided)
+            decided = (decided, found) | "RejectNear" >> reject
         return decided
 
 

@@ -99,7 +99,7 @@ def publish_staged(folders: Folders, output: str, run_id: str, *, overwrite: boo
     if _published_run(manifest) == run_id:
         return manifest
     for work in WORK:
-        _remove(join_path(folders.root, work))
+        remove_folder(join_path(folders.root, work))
     if not is_local(output):
         _move_objects(folders, output)
         return manifest
@@ -164,7 +164,8 @@ def _move_objects(folders: Folders, output: str) -> None:
     FileSystems.rename([folders.card, folders.manifest], [join_path(output, "README.md"), join_path(output, "manifest.json")])
 
 
-def _remove(folder: str) -> None:
+def remove_folder(folder: str) -> None:
+    """Deletes a staging folder and all in it, if it is there."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif FileSystems.match([join_path(folder, "*")])[0].metadata_list:

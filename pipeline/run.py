@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import LengthThresholds, load_calibration
 from classifiers.scorers import warm_up
+from pipeline.decided import decision_key, find_decided
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
 from pipeline.finishing import RunFacts, now
@@ -79,7 +80,10 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         command=command_line,
         inputs=inputs,
         overwrite=getattr(parsed, "overwrite", False),
+        decision_key=decision_key(recipe, thresholds),
     )
+    if from_scores:
+        work["decided"] = find_decided(parsed.scored, [path.rsplit("/", 1)[-1] for path in scored], facts.decision_key)
     with _staging(parsed, facts) as folders:
         if from_scores and output:
             _keep_dead_letters(parsed.scored, folders)

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.__main__ import main
 import tests.shelf  # noqa: F401 (registers shelf://)
+from pipeline.__main__ import main
+from pipeline.decided import find_decided
 from tests.conftest import WITHOUT_DETECTOR, inputs, published, rejected
 from tests.texts import documents, write_jsonl
 
@@ -115,6 +116,28 @@ def test_remix_equals_curate_with_the_same_settings(curated, headwater, corpus, 
     assert remixed["recipe_digest"] == direct["recipe_digest"]
     assert remixed["accounts"] == direct["accounts"]
     assert rejected(tmp_path / "remixed") == rejected(tmp_path / "direct")
+
+
+def test_remix_takes_over_decisions_that_still_hold_and_only_those(curated, headwater, tmp_path, monkeypatch):
+    from pipeline import run
+
+    output, _ = curated
+    taken = []
+    monkeypatch.setattr(run, "find_decided", lambda *arguments: taken.append(find_decided(*arguments)) or taken[-1])
+    copy = shutil.copytree(output, tmp_path / "copy")
+    for label, flags, expected in (
+        ("quota", ["--human_quota=0.7"], f"{copy}/decided"),
+        ("rule", ["--human_quota=0.7", "--set=rules.gopher_too_few_words.min=49"], None),
+        ("similarity", ["--human_quota=0.7", "--min_similarity=0.71"], None),
+    ):
+        assert headwater("remix", f"--scored={copy}/scored", f"--output={tmp_path}/{label}", *flags).code == 0
+        assert taken.pop() == expected, label
+        assert not (tmp_path / label / "decided").exists()
+    shutil.rmtree(copy / "decided")
+    assert headwater("remix", f"--scored={copy}/scored", f"--output={tmp_path}/anew", "--human_quota=0.7").code == 0
+    assert taken.pop() is None
+    assert manifest_of(tmp_path / "anew")["digest"] == manifest_of(tmp_path / "quota")["digest"]
+    assert rejected(tmp_path / "anew") == rejected(tmp_path / "quota")
 
 
 def test_plan_says_what_curate_would_publish_and_writes_nothing(curated, headwater, corpus):
@@ -233,7 +256,7 @@ def test_an_object_store_is_read_and_published_to(headwater, corpus, curated, tm
     assert published(tmp_path / "out") == published(curated[0])
     assert manifest_of(tmp_path / "out")["digest"] == manifest_of(curated[0])["digest"]
     objects = {path.relative_to(tmp_path / "out").parts[0] for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert objects == {"README.md", "data", "manifest.json", "rejected", "scored"}
+    assert objects == {"README.md", "data", "decided", "manifest.json", "rejected", "scored"}
     again = headwater("curate", f"--human=books={store}/in/human.jsonl", *flags, "--overwrite")
     assert again.code == 2 and "new folder" in again.err
     assert headwater("remix", f"--scored={store}/out/scored", f"--output={store}/remixed", "--num_shards=3").code == 0

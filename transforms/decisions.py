@@ -19,6 +19,15 @@ def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None) 
         return pa.ipc.open_file(file, options=options).read_all()
 
 
+def recall_decisions(shard: ScoredShard, folder: str) -> list[DecidedShard]:
+    """The decisions of an earlier run about `shard`, under `folder`; a pool task. Raises ValueError if they are not about this shard."""
+    decided = DecidedShard(shard, join_path(folder, f"{shard.index:06d}.arrow"), 0)
+    reasons = read_decisions(decided, ["reason"])["reason"]
+    if len(reasons) != shard.num_rows:
+        raise ValueError(f"{decided.path}: decides about {len(reasons):,} documents, but {shard.name} holds {shard.num_rows:,}; delete {folder}")
+    return [DecidedShard(shard, decided.path, reasons.null_count)]
+
+
 def write_decisions(decisions: pa.Table, shard: ScoredShard, folder: str) -> DecidedShard:
     """Writes `decisions` for `shard` under `folder`, whole or not at all."""
     path = join_path(folder, f"{shard.index:06d}.arrow")

@@ -161,7 +161,7 @@ def _spill_kept(
     spilled = []
     with (
         write_whole(path) as file,
-        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)) as writer,
+        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)) as writer,
     ):
         for number, (shard, begin, end) in enumerate(zip(shards, starts, [*starts[1:], len(order)], strict=True)):
             (batch,) = ordered.slice(begin, end - begin).to_batches()

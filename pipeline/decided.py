@@ -1,0 +1,57 @@
+"""Decisions that a later mix can take over: what came of origins, rules and duplicates, kept beside the scores.
+
+Quota, size, seed and priority change nothing before the mix. So a run leaves its decision files (100 bytes a document before
+compression) under `decided/`, with a key of everything that they depend on; `remix` and `plan` with an equal key start at the
+mix, others decide anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+
+from classifiers.calibration import LengthThresholds
+from pipeline.folders import Folders
+from pipeline.recipe import Recipe
+from transforms.records import ScoredShard
+from transforms.storage import join_path, open_binary, write_whole
+
+FORMAT = 1
+"""Version of the decision files; others are not taken over."""
+KEY_FILE = "key.json"
+
+
+def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
+    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules] and [dedup], and the detector's thresholds."""
+    decisive = {
+        "format": FORMAT,
+        "score": recipe.tables["score"],
+        "origin": {key: value for key, value in recipe.tables["origin"].items() if key != "calibration"},
+        "rules": [repr(rule) for rule in recipe.rules],
+        "dedup": {key: value for key, value in recipe.tables["dedup"].items() if key != "partitions"},
+        "thresholds": None if thresholds is None else [thresholds.calibration_digest, repr(thresholds.thresholds), repr(thresholds.edges)],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def write_key(folders: Folders, key: str, shards: Sequence[ScoredShard]) -> None:
+    """Leaves the key and the shards that it holds for beside the decision files."""
+    with write_whole(join_path(folders.decided, KEY_FILE)) as file:
+        file.write(json.dumps({"key": key, "shards": [[shard.name, shard.num_rows] for shard in shards]}).encode())
+
+
+def find_decided(scored: str, names: Sequence[str], key: str) -> str | None:
+    """The folder of decisions beside the folder `scored` whose key is `key` and whose shards are `names` (sorted), if there is one.
+
+    None also where the key file is missing or unreadable: deciding anew is always right.
+    """
+    decided = join_path(os.path.dirname(scored.rstrip("/")) or ".", "decided")
+    try:
+        with contextlib.closing(open_binary(join_path(decided, KEY_FILE))) as file:
+            found = json.loads(file.read())
+        return decided if found["key"] == key and [name for name, _ in found["shards"]] == list(names) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

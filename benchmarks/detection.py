@@ -32,7 +32,8 @@ def main() -> None:
     parser.add_argument("--fasttext", action="store_true", help="train fastText on the same texts and compare")
     parser.add_argument("--data", default="../shared/data", help="folder of the labelled sets")
     options = parser.parse_args()
-    print(f"$ python -m benchmarks.detection {" ".join(sys.argv[1:])}   {datetime.date.today()}   {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    command = " ".join(["python -m benchmarks.detection", *sys.argv[1:]])
+    print(f"$ {command}   {datetime.date.today()}   {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     if options.fasttext:
         compare_with_fasttext(options.data)
     else:

@@ -196,3 +196,12 @@ def test_the_shipped_weights_separate_essays_that_nobody_trained_on():
     texts = [text for text in read_set(str(SHARED_DATA), "outfox") if is_held_out(text) and text.attack == "none" and text.generator != "flan_t5_xxl"]
     odds, _, _ = _score(AiDetectorScorer().model, texts)
     assert auroc(odds, np.array([text.is_machine for text in texts])) > 0.9
+
+
+def test_the_benchmark_measures_every_part(capsys):
+    from benchmarks.detection import measure_cost
+
+    measure_cost(20)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["words", "ai_detector", "language"]
+    assert all("documents of 20 words per CPU-s" in line for line in lines)

@@ -30,7 +30,9 @@ from transforms.records import DOCUMENT_SCHEMA, DeadReason, Reason, Stage
 from transforms.score_documents import ROW_KEY, scored_schema
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in ("docs", "examples", "benchmarks", "classifiers") for page in (ROOT / folder).rglob("*.md"))])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for folder in ("docs", "examples", "benchmarks", "classifiers") for page in (ROOT / folder).rglob("*.md"))]
+)
 COMMANDS = ("curate", "remix", "plan", "demo")
 
 
@@ -118,7 +120,9 @@ def test_every_flag_names_the_recipe_key_that_it_sets():
 
 
 def test_usual_field_names_are_documented():
-    documented = {flag: re.findall(r"`([^`]+)`", row["usual names"]) for flag, row in rows(page("docs/options.md"), "flag").items() if "usual names" in row}
+    documented = {
+        flag: re.findall(r"`([^`]+)`", row["usual names"]) for flag, row in rows(page("docs/options.md"), "flag").items() if "usual names" in row
+    }
     assert documented == {f"--{role}_field": list(aliases) for role, aliases in FIELD_ALIASES.items()}
 
 
@@ -347,7 +351,9 @@ def test_everything_public_is_described(path):
         if isinstance(node, ast.ClassDef) and is_dataclass(node):
             for field, following in zip(node.body, [*node.body[1:], None], strict=True):
                 if isinstance(field, ast.AnnAssign) and not field.target.id.startswith("_"):
-                    described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str)
+                    described = (
+                        isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str)
+                    )
                     if not described:
                         silent.append(f"{node.name}.{field.target.id}")
     assert not silent

@@ -19,7 +19,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import LengthThresholds, load_calibration
 from classifiers.scorers import warm_up
 from pipeline.decided import decision_key, find_decided
@@ -154,7 +153,7 @@ def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThreshold
         return None
     try:
         calibration = load_calibration(recipe.origin.calibration or None)
-        version = detector or AiDetectorScorer(recipe.score.ai_detector).version
+        version = detector or _detector_version(recipe.score.ai_detector)
         if calibration.detector != version:
             raise ValueError(
                 f"the calibration is of detector {calibration.detector}, but the scores are of {version}; "
@@ -163,6 +162,13 @@ def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThreshold
         return calibration.thresholds(recipe.origin.max_false_positive_rate)
     except (ValueError, OSError) as error:
         raise UsageError(f"origin: {error}") from error
+
+
+def _detector_version(kind: str) -> str:
+    # Imported here: its tables take half a second to build, and a remix scores nothing.
+    from classifiers.ai_detector import AiDetectorScorer
+
+    return AiDetectorScorer(kind).version
 
 
 @contextlib.contextmanager

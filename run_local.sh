@@ -10,7 +10,7 @@ install() { # install EXTRAS: anew only when setup.py or the extras change
   [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
   [ -e "$stamp" ] && return
   echo "Installing into .venv (some minutes, once) ..." >&2
-  .venv/bin/python -m pip install --quiet --editable ".$2" >&2
+  .venv/bin/python -m pip install -qq --editable ".$2" >&2
   touch "$stamp"
 }
 

@@ -153,9 +153,23 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
+class ViewedOnce(PipelineOptions):
+    """Options that make each view of themselves once.
+
+    Building a graph of ours asks for a view a thousand times, and each time Beam makes an argument parser for it: half a second of
+    CPU. All views share their values, so one of each kind is as good as a thousand.
+    """
+
+    def view_as(self, cls: type[PipelineOptions]) -> PipelineOptions:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+
 def beam_options(parsed: argparse.Namespace) -> PipelineOptions:
     """Options for Beam: the runner, and whatever else was given for it."""
-    return PipelineOptions([f"--runner={parsed.runner}", *parsed.beam])
+    return ViewedOnce([f"--runner={parsed.runner}", *parsed.beam])
 
 
 def _add_inputs(parser: argparse.ArgumentParser, *, required: bool) -> None:

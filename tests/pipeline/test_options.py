@@ -266,3 +266,15 @@ def test_the_module_exits_with_2_for_what_it_does_not_know():
     assert ran.returncode == 2
     assert "headwater: --human_quta: no such flag; did you mean --human_quota?" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_views_of_beams_options_share_their_values():
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+    parsed = parse_arguments(["curate", "--human=a=b", "--output=out", "--project=first"])
+    options = beam_options(parsed)
+    cloud = options.view_as(GoogleCloudOptions)
+    assert options.view_as(GoogleCloudOptions) is cloud and cloud.project == "first"
+    cloud.project = "second"
+    assert options.view_as(StandardOptions).view_as(GoogleCloudOptions).project == "second"
+    assert options.get_all_options()["project"] == "second"

@@ -300,8 +300,9 @@ def test_paths_named_in_code_exist():
 
 def test_programs_named_in_running_text_exist():
     for file in PAGES:
-        for module in re.findall(r"`python -m (\w+)[^`]*`", file.read_text("utf-8")):
-            assert (ROOT / module / "__main__.py").is_file(), f"python -m {module} in {file.name}"
+        for module in re.findall(r"`python -m ([\w.]+)[^`]*`", file.read_text("utf-8")):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"python -m {module} in {file.name}"
 
 
 def test_the_readme_has_a_place_for_the_funnel():

@@ -35,7 +35,7 @@ def _run_train(options: argparse.Namespace) -> None:
     calibration = calibrate_shipped(scorer, options.data, sets)
     _write(os.path.join(options.output, "calibration.json"), calibration.to_json())
     describe(calibration, 0.01, print)
-    print(f"wrote {path} ({scorer.version}) and calibration.json ({calibration.digest})")
+    print(f"wrote {path} ({scorer.version}), its fastText half and calibration.json ({calibration.digest})")
 
 
 def _run_calibrate(options: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
-    train.add_argument("--output", required=True, help="folder for fast.npz and calibration.json")
+    train.add_argument("--output", required=True, help="folder for fast.npz, fast.bin (the fastText half) and calibration.json")
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
     train.set_defaults(run=_run_train)
@@ -116,7 +116,7 @@ def _make_parser() -> argparse.ArgumentParser:
         )
     for command in (calibrate, predict):
         command.add_argument("--ai_detector", default="fast", help=f"kind of detector: {', '.join(DETECTORS)}")
-        command.add_argument("--model", default=None, help="weights of that kind; default: the shipped ones")
+        command.add_argument("--model", default=None, help="weights of that kind (the .npz; its .bin lies beside it); default: the shipped ones")
     return parser
 
 

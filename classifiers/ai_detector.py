@@ -1,27 +1,31 @@
 """Was this written by a model? The detector's scores, and when it declines to give one.
 
-The fast tier is a linear classifier over hashed n-grams (`classifiers.hashed_ngrams`) of folded text (`classifiers.fold_marks`),
-in one compiled pass over the bytes of a whole batch. The probability is calibrated on texts of sets that the weights had not
-seen, half of them machine-written: it is no prevalence of any corpus. To decide, use thresholds from `classifiers.calibration`.
+The fast tier is two models of one folded text (`classifiers.fold_marks`): a logistic regression over hashed n-grams, in one
+compiled pass over the bytes of a whole batch (`classifiers.hashed_ngrams`), and a fastText model (`classifiers.fasttext_member`).
+Their scores are added with fixed weights. The probability is calibrated on texts of sets that the weights had not seen, half of
+them machine-written: it is no prevalence of any corpus. To decide, use thresholds from `classifiers.calibration`.
 """
 
 import functools
 import hashlib
 import importlib.resources
+import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from classifiers.fasttext_member import FastTextMember, digest_of
 from classifiers.fold_marks import FOLDING
-from classifiers.hashed_ngrams import NgramSettings, common_table, score_texts
+from classifiers.hashed_ngrams import NgramSettings, common_table, score_and_fold_texts, score_texts
 from classifiers.text_batch import TextBatch
 
 DETECTORS = ("fast",)
 """Kinds of detector that can be named."""
 MODEL_FILE = "fast.npz"
-"""Name of the shipped model within `classifiers/weights`."""
+"""Name of the shipped model within `classifiers/weights`; its fastText half lies beside it, ending in `FASTTEXT_EXTENSION`."""
+FASTTEXT_EXTENSION = ".bin"
 MIN_WORDS = 50
 """Words (`TextBatch.words.counts`) below which the detector abstains: shorter texts carry too little to judge."""
 MIN_FUNCTION_WORD_SHARE = 0.12
@@ -41,19 +45,28 @@ class FastModel:
     common: np.ndarray
     """uint64: hashes of the words that the second block of features keeps as they are, ascending."""
     scale: np.ndarray
-    """float64[3]: intercept, factor of the words block, factor of the shapes block; together the log odds that a model wrote the text."""
+    """float64[4]: intercept, factors of the words block, the shapes block and fastText's log odds; together the log odds that a model
+    wrote the text."""
+    fasttext: FastTextMember | None = None
+    """The fastText half; None: n-grams alone, and fastText's factor is 0."""
 
     def __post_init__(self):
         if self.weights.dtype != np.int8 or self.weights.shape != (1 << self.settings.bits,):
             raise ValueError(f"weights must be int8[{1 << self.settings.bits}], not {self.weights.dtype}{list(self.weights.shape)}")
-        if self.scale.shape != (3,) or not np.isfinite(self.scale).all() or (self.scale[1:] < 0).any():
-            raise ValueError("scale must be an intercept and two factors that are not negative")
+        if self.scale.shape != (4,) or not np.isfinite(self.scale).all() or (self.scale[1:] < 0).any():
+            raise ValueError("scale must be an intercept and three factors that are not negative")
+        if self.fasttext is None and self.scale[3]:
+            raise ValueError("without a fastText model its factor must be 0")
 
     @functools.cached_property
     def digest(self) -> str:
         """12 hexadecimal digits of everything that decides a score."""
         parts = [FOLDING.encode(), orjson.dumps(asdict(self.settings)), self.weights.tobytes(), self.common.tobytes(), self.scale.tobytes()]
-        return hashlib.blake2b(b"\0".join(parts), digest_size=6).hexdigest()
+        return hashlib.blake2b(b"\0".join([*parts, self._fasttext_digest]), digest_size=6).hexdigest()
+
+    @property
+    def _fasttext_digest(self) -> bytes:
+        return self.fasttext.digest if self.fasttext else b""
 
     @functools.cached_property
     def table(self) -> np.ndarray:
@@ -61,15 +74,22 @@ class FastModel:
         return common_table(self.common)
 
     def save(self, path: str) -> None:
-        """Writes the model to `path`; the same model gives the same bytes."""
+        """Writes the model to `path` and its fastText half beside it; the same model gives the same bytes."""
         with open(path, "wb") as file:
             settings = np.frombuffer(orjson.dumps(asdict(self.settings)), np.uint8)
-            np.savez_compressed(file, settings=settings, weights=self.weights, common=self.common, scale=self.scale)
+            half = np.frombuffer(self._fasttext_digest, np.uint8)
+            np.savez_compressed(file, settings=settings, weights=self.weights, common=self.common, scale=self.scale, fasttext=half)
+        if self.fasttext:
+            with open(fasttext_path(path), "wb") as file:
+                file.write(self.fasttext.content)
 
     def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
         """Log odds (float64) that a model wrote each text, and whether (bool) the detector abstains from it."""
-        scores = score_texts(batch.utf8, batch.offsets, self.table, self.settings, self.weights).astype(np.float64)
-        odds = self.scale[0] + self.scale[1] * scores[:, 0] + self.scale[2] * scores[:, 1]
+        arguments = batch.utf8, batch.offsets, self.table, self.settings, self.weights
+        scores, lines = score_and_fold_texts(*arguments) if self.fasttext else (score_texts(*arguments), [])
+        odds = self.scale[0] + self.scale[1] * scores[:, 0].astype(np.float64) + self.scale[2] * scores[:, 1].astype(np.float64)
+        if self.fasttext:
+            odds += self.scale[3] * self.fasttext.log_odds(lines)
         abstained = (batch.words.counts < MIN_WORDS) | (scores[:, 3] < MIN_FUNCTION_WORD_SHARE) | (scores[:, 4] > MAX_FOREIGN_SHARE)
         return odds, abstained
 
@@ -110,10 +130,25 @@ def _shipped_model() -> FastModel:
         return _read_model(str(path))
 
 
+def fasttext_path(path: str) -> str:
+    """Where the fastText half of the model at `path` lies."""
+    return os.path.splitext(path)[0] + FASTTEXT_EXTENSION
+
+
 def _read_model(path: str) -> FastModel:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             settings = NgramSettings(**orjson.loads(arrays["settings"].tobytes()))
-            return FastModel(settings, arrays["weights"], arrays["common"], arrays["scale"])
+            digest = arrays["fasttext"].tobytes()
+            return FastModel(settings, arrays["weights"], arrays["common"], arrays["scale"], _read_half(path, digest) if digest else None)
     except (KeyError, TypeError, ValueError, EOFError) as error:
         raise ValueError(f"{path}: not a detector's weights: {error}") from error
+
+
+def _read_half(path: str, digest: bytes) -> FastTextMember:
+    """The fastText half, once it is sure to be the one: fastText itself reads a damaged file without a word."""
+    half = fasttext_path(path)
+    with open(half, "rb") as file:
+        if digest_of(file.read()) != digest:
+            raise ValueError(f"{half} is not the fastText model that was trained with it")
+    return FastTextMember(half)

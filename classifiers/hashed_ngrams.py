@@ -1,9 +1,8 @@
-"""Folded text as hashed n-grams: what the fast detector looks at, by the same kernel in training and in use.
+"""Folded text as hashed n-grams: what one half of the fast detector looks at, by the same kernel in training and in use.
 
 Two blocks. *Words*: n-grams of the folded words and marks of punctuation. *Shapes*: the same with every uncommon word replaced by
 its length class and last three letters, so that phrasing is seen where the topic is new. A feature counts once a text, however
-often it stands there. This is fastText's own model (a linear classifier over hashed n-grams, averaged), with one weight for each
-bucket instead of a product of two matrices.
+often it stands there. The same folding gives the lines that the fastText half reads.
 """
 
 from dataclasses import dataclass
@@ -158,12 +157,12 @@ def ngram_features(words, shapes, count, common, word_ngrams, shape_ngrams, bits
 @njit(
     types.void(
         READ_BYTES, _READ_OFFSETS, types.uint8[::1], types.uint8[:, ::1], _READ_FLAGS, types.int64, types.int64, types.int64, types.int64,
-        _READ_WEIGHTS, types.float32[:, ::1],
+        _READ_WEIGHTS, types.float32[:, ::1], types.uint8[::1], types.int64[::1],
     ),
     cache=True,
     nogil=True,
 )  # fmt: skip
-def _score_texts(utf8, offsets, table, starts, common, word_ngrams, shape_ngrams, bits, max_words, weights, results):
+def _score_texts(utf8, offsets, table, starts, common, word_ngrams, shape_ngrams, bits, max_words, weights, results, lines, line_ends):
     max_bytes = max_words * BYTES_PER_WORD
     folded = np.empty(3 * max_bytes + 4, np.uint8)
     words = np.empty(max_words, np.uint64)
@@ -173,11 +172,23 @@ def _score_texts(utf8, offsets, table, starts, common, word_ngrams, shape_ngrams
         capacity *= 2
     seen = np.empty(capacity, np.int64)
     features = np.empty(capacity, np.int32)
+    filled = 0
     for text in range(len(offsets) - 1):
         start = offsets[text]
         end = min(offsets[text + 1], start + max_bytes)
         length, latin, foreign = fold_bytes(utf8, start, end, folded, table, starts)
         count = hash_words(folded, length, max_words, words, shapes)
+        if len(lines):
+            spaces = 0
+            for i in range(length):
+                spaces += folded[i] == 32
+                if spaces == max_words:
+                    break
+                lines[filled] = folded[i]
+                filled += 1
+            lines[filled] = 10
+            filled += 1
+            line_ends[text] = filled
         functions = 0
         for i in range(count):
             functions += (common[np.int64(words[i] & np.uint64((1 << COMMON_BITS) - 1))] >> 1) & 1
@@ -205,11 +216,36 @@ def score_texts(utf8: np.ndarray, offsets: np.ndarray, common: np.ndarray, setti
 
     `utf8` is uint8[bytes], `offsets` int64[n + 1] into it. Linear time; nothing depends on the other texts.
     """
-    results = np.empty((len(offsets) - 1, BLOCKS + 3), np.float32)
+    return _score_and_fold(utf8, offsets, common, settings, weights, np.empty(0, np.uint8))[0]
+
+
+def score_and_fold_texts(
+    utf8: np.ndarray, offsets: np.ndarray, common: np.ndarray, settings: NgramSettings, weights: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """What `score_texts` gives, and each text's line (`fold_line`) with a line break at its end: the folding is done once for both."""
+    sizes = np.minimum(np.diff(offsets), settings.max_words * BYTES_PER_WORD)
+    results, lines, ends = _score_and_fold(utf8, offsets, common, settings, weights, np.empty(int(folded_capacity(sizes).sum()) + len(sizes), np.uint8))
+    joined = lines[: ends[-1] if len(ends) else 0].tobytes().decode("ascii")
+    stops = ends.tolist()
+    return results, [joined[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def _score_and_fold(utf8, offsets, common, settings, weights, lines):
+    """The kernel's results, the buffer of `lines` it filled (not if it is empty) and where each line ends in it."""
+    results, ends = np.empty((len(offsets) - 1, BLOCKS + 3), np.float32), np.zeros(len(offsets) - 1, np.int64)
     _score_texts(
-        utf8, offsets, TABLE, STARTS, common, settings.word_ngrams, settings.shape_ngrams, settings.bits, settings.max_words, weights, results
-    )
-    return results
+        utf8, offsets, TABLE, STARTS, common, settings.word_ngrams, settings.shape_ngrams, settings.bits, settings.max_words, weights,
+        results, lines, ends,
+    )  # fmt: skip
+    return results, lines, ends
+
+
+def fold_line(text: str, max_words: int) -> str:
+    """The first `max_words` folded words of `text`, those that `fold_and_hash` hashes, joined by single spaces."""
+    utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)[: max_words * BYTES_PER_WORD]
+    folded = np.empty(folded_capacity(len(utf8)), np.uint8)
+    length, _, _ = fold_bytes(utf8, 0, len(utf8), folded, TABLE, STARTS)
+    return " ".join(folded[:length].tobytes().decode("ascii").split(" ")[:max_words])
 
 
 def fold_and_hash(text: str, max_words: int) -> tuple[np.ndarray, np.ndarray]:

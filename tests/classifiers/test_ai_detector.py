@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from classifiers.ai_detector import MIN_WORDS, AiDetectorScorer, FastModel, load_model, probability_of
 from classifiers.calibration import judge, load_calibration
-from classifiers.hashed_ngrams import NgramSettings
+from classifiers.fasttext_member import FastTextSettings, train_fasttext
+from classifiers.hashed_ngrams import NgramSettings, fold_line
 from classifiers.text_batch import TextBatch
 
 MACHINE = (
@@ -129,17 +130,44 @@ def test_no_texts_give_no_rows(scorer):
     assert [len(column) for column in scorer.score(TextBatch.of([])).values()] == [0, 0]
 
 
-def small_model(factor=1.0):
+@pytest.fixture(scope="module")
+def half():
+    """A tiny fastText model."""
+    lines = [(is_machine, " ".join((("it is important", "so we went")[not is_machine], "river stone"))) for is_machine in (True, False)] * 20
+    return train_fasttext(lines, FastTextSettings(dim=2, bits=8, min_count=1, draws=1), 0)
+
+
+def small_model(factor=1.0, fasttext=None):
     weights = np.arange(-128, 128).astype(np.int8)
-    return FastModel(NgramSettings(1, 0, 8, 64), weights, np.array([1, 2], np.uint64), np.array([0.0, factor, 0.0]))
+    return FastModel(NgramSettings(1, 0, 8, 64), weights, np.array([1, 2], np.uint64), np.array([0.0, factor, 0.0, 0.5 if fasttext else 0.0]), fasttext)
 
 
-def test_a_model_survives_its_file_and_the_same_model_gives_the_same_bytes(tmp_path):
+def test_a_model_survives_its_files_and_the_same_model_gives_the_same_bytes(tmp_path, half):
     first, second = tmp_path / "a.npz", tmp_path / "b.npz"
-    small_model().save(str(first))
+    small_model(fasttext=half).save(str(first))
     load_model(str(first)).save(str(second))
     assert first.read_bytes() == second.read_bytes()
-    assert load_model(str(first)).digest == small_model().digest != small_model(2.0).digest
+    assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes() == half.content
+    assert load_model(str(first)).digest == small_model(fasttext=half).digest
+    assert len({small_model(fasttext=half).digest, small_model().digest, small_model(2.0).digest}) == 3
+
+
+def test_the_halves_are_added_with_their_factors(half):
+    texts = ["It is important: stone.", "So we went", "", "river \n" * 90]
+    batch = TextBatch.of(texts)
+    alone, _ = small_model().log_odds(batch)
+    both, _ = small_model(fasttext=half).log_odds(batch)
+    lines = [fold_line(text, 64) + "\n" for text in texts]
+    assert both.tolist() == (alone + 0.5 * half.log_odds(lines)).tolist()
+
+
+def test_the_shipped_detector_is_both_halves_within_8_megabytes(scorer):
+    model = scorer.model
+    assert model.fasttext is not None and model.scale[3] > 0 and model.scale[1] > 0
+    assert len(model.fasttext.content) + model.weights.nbytes <= 8 << 20
+    lines = [fold_line(text, model.settings.max_words) + "\n" for text in (MACHINE, HUMAN)]
+    machine, human = model.fasttext.log_odds(lines)
+    assert machine > human
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):
@@ -149,11 +177,24 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
         load_model(str(path))
 
 
-def test_impossible_weights_are_refused():
+def test_a_fasttext_half_that_is_missing_or_another_is_refused(tmp_path, half):
+    path = tmp_path / "a.npz"
+    small_model(fasttext=half).save(str(path))
+    (tmp_path / "a.bin").write_bytes(half.content[:-1])
+    with pytest.raises(ValueError, match=r"a\.bin is not the fastText model that was trained with it"):
+        load_model(str(path))
+    (tmp_path / "a.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.bin"):
+        load_model(str(path))
+
+
+def test_impossible_weights_are_refused(half):
     with pytest.raises(ValueError, match="int8"):
-        FastModel(NgramSettings(1, 0, 8, 64), np.zeros(3, np.int8), np.empty(0, np.uint64), np.array([0.0, 1.0, 1.0]))
+        FastModel(NgramSettings(1, 0, 8, 64), np.zeros(3, np.int8), np.empty(0, np.uint64), np.array([0.0, 1.0, 1.0, 0.0]))
     with pytest.raises(ValueError, match="not negative"):
         small_model(-1.0)
+    with pytest.raises(ValueError, match="its factor must be 0"):
+        FastModel(NgramSettings(1, 0, 8, 64), np.zeros(256, np.int8), np.empty(0, np.uint64), np.array([0.0, 1.0, 1.0, 1.0]))
 
 
 def test_probability_rises_with_the_odds_and_stays_inside():

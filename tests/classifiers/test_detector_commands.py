@@ -1,6 +1,7 @@
 """`python -m classifiers`: train, calibrate, evaluate and predict on made-up sets."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -11,13 +12,25 @@ from classifiers.__main__ import main
 from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import load_calibration
 from classifiers.evaluate import evaluate_leaving_sets_out, print_tables
-from classifiers.hashed_ngrams import NgramSettings
-from classifiers.train import TrainSettings, cut_pieces, fit_scale, fold_corpus, is_held_out, piece_weights, read_training_texts, train
+from classifiers.fasttext_member import FastTextSettings
+from classifiers.hashed_ngrams import NgramSettings, fold_line
+from classifiers.train import (
+    TrainSettings,
+    cut_pieces,
+    draw_lines,
+    fit_model,
+    fit_scale,
+    fold_corpus,
+    is_held_out,
+    piece_weights,
+    read_training_texts,
+    train,
+)
 from tests.classifiers.detector_texts import write_set, written
 from tests.conftest import SHARED_DATA
 
 SETS = ("l2r21", "raidar", "human_imdb_2011")
-SMALL = TrainSettings(ngrams=NgramSettings(2, 2, 12, 200), common_words=20)
+SMALL = TrainSettings(ngrams=NgramSettings(2, 2, 12, 200), fasttext=FastTextSettings(dim=2, bits=10, min_count=2), common_words=20)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +55,7 @@ def predictions(path):
 
 def test_training_again_gives_the_same_bytes(data, trained, tmp_path):
     assert main(["train", "--data", str(data), "--output", str(tmp_path), "--sets", ",".join(SETS)]) == 0
-    for name in ("fast.npz", "calibration.json"):
+    for name in ("fast.npz", "fast.bin", "calibration.json"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
 
@@ -76,12 +89,35 @@ def test_pieces_lie_inside_their_texts_and_weights_balance_the_labels(data):
     assert weights.mean() == pytest.approx(1, rel=1e-3)
 
 
+def test_lines_for_fasttext_are_pieces_of_their_texts_drawn_by_weight(data):
+    corpus = fold_corpus(read_training_texts(str(data), SMALL, SETS), 200)
+    lines = list(draw_lines(corpus, SMALL))
+    assert lines == list(draw_lines(corpus, SMALL))
+    known = {True: [], False: []}
+    for is_machine, line in zip(corpus.is_machine, corpus.lines, strict=True):
+        known[bool(is_machine)].append(line)
+    for is_machine, line in lines[::40]:
+        assert any(line in whole for whole in known[is_machine])
+    assert len(lines) == pytest.approx(SMALL.fasttext.draws * len(corpus.texts), rel=0.1)
+    assert np.mean([is_machine for is_machine, _ in lines]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_either_half_alone_tells_the_writers_apart(data):
+    corpus = fold_corpus(read_training_texts(str(data), SMALL, SETS), 200)
+    alone = fit_model(corpus, replace(SMALL, fasttext_factor=0.0))
+    both = fit_model(corpus, SMALL)
+    assert alone.fasttext is None and both.weights.tobytes() == alone.weights.tobytes()
+    fresh = [fold_line(written(n % 2 == 1, 70_000 + n), 200) + "\n" for n in range(60)]
+    odds = both.fasttext.log_odds(fresh)
+    assert odds[1::2].min() > odds[::2].max()
+
+
 def test_training_needs_two_sets_with_machine_text(data):
     with pytest.raises(ValueError, match="at least two sets"):
         train(str(data), SMALL, ("l2r21", "human_imdb_2011"), lambda _: None)
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0}, {"piece_words": (90, 40)}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": 0}, {"piece_words": (90, 40)}, {"seed": -1}, {"fasttext_factor": -0.1}])
 def test_impossible_training_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrainSettings(**wrong)
@@ -203,5 +239,5 @@ def test_the_benchmark_measures_every_part(capsys):
 
     measure_cost(20)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["words", "ai_detector", "language"]
+    assert [line.split()[0] for line in lines] == ["words", "ai_detector", "n-grams", "language"]
     assert all("documents of 20 words per CPU-s" in line for line in lines)

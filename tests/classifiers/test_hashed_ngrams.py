@@ -1,6 +1,7 @@
 """The features are the same in training and in use, and are what the description says."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from classifiers.hashed_ngrams import (
     collect_features,
     common_table,
     fold_and_hash,
+    fold_line,
     hash_word,
+    score_and_fold_texts,
     score_texts,
 )
 from classifiers.text_batch import TextBatch
@@ -101,6 +104,19 @@ def test_scores_do_not_depend_on_the_batch(batch_texts):
     for row, text in zip(together, batch_texts, strict=True):
         alone = TextBatch.of([text])
         assert (score_texts(alone.utf8, alone.offsets, COMMON, WIDE, weights)[0] == row).all()
+
+
+@settings(deadline=None)
+@given(st.lists(texts | st.text(max_size=60), max_size=5), st.integers(0, 2))
+def test_lines_are_the_words_that_are_hashed_and_folding_along_changes_no_score(batch_texts, skipped):
+    batch_texts = [text.encode("utf-8", "replace").decode() for text in batch_texts]
+    weights = np.arange(1 << WIDE.bits).astype(np.int8)
+    batch = TextBatch(pa.array(["skipped"] * skipped + batch_texts, pa.string()).slice(skipped))
+    scores, lines = score_and_fold_texts(batch.utf8, batch.offsets, COMMON, WIDE, weights)
+    assert (scores == score_texts(batch.utf8, batch.offsets, COMMON, WIDE, weights)).all()
+    assert lines == [fold_line(text, WIDE.max_words) + "\n" for text in batch_texts]
+    for line, text in zip(lines, batch_texts, strict=True):
+        assert [hash_word(word) for word in line.split()] == fold_and_hash(text, WIDE.max_words)[0].tolist()
 
 
 def test_share_of_other_scripts_is_of_letters():

@@ -10,7 +10,7 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline.card import write_card
 from pipeline.decided import write_key
@@ -19,50 +19,12 @@ from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged, remove_folder
 from pipeline.recipe import Recipe
+from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
 from transforms.mix_to_quota import MixCuts
-from transforms.records import ScoredShard
 from transforms.score_documents import SplitScored, read_scored_metadata
 from transforms.storage import write_whole
 from transforms.write_shards import ShardWritten
-
-Counts = Sequence[tuple[tuple[str, str, str, str, str], tuple[int, int, int]]]
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What the command line knows of a run and its manifest should tell."""
-
-    run_id: str
-    """Names the run; two runs never share one."""
-    mode: str
-    """`curate`, `remix` or `plan`."""
-    output: str
-    """Where the dataset is published; empty for a plan."""
-    started_at: str
-    """UTC, ISO 8601."""
-    command: tuple[str, ...]
-    """The command line."""
-    inputs: tuple[tuple[str, str, str], ...]
-    """(name, pattern, declared origin or `by record`) of each input, or of the scored folder."""
-    overwrite: bool
-    """Whether a dataset already at `output` may be replaced."""
-    decision_key: str = ""
-    """Key of the decision files that the run leaves (see `pipeline.decided`)."""
-
-
-@dataclass(frozen=True)
-class RunCatalog:
-    """All scored shards of a run, and the books of what was read: a few hundred bytes a shard."""
-
-    shards: tuple[ScoredShard, ...]
-    """Sorted by name; `index` is the place in this order."""
-    books: tuple[tuple[tuple[str, str, str, str, str], int], ...]
-    """((source, declared origin, "read" | "dead", stage, reason), records), sorted."""
-    origin_conflicts: int
-    """Documents of a human input whose own field said machine."""
-    text_bytes: int
-    """Bytes of text scored."""
 
 
 def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -> RunCatalog:

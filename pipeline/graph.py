@@ -10,9 +10,10 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from classifiers.calibration import LengthThresholds
-from pipeline.finishing import RunFacts, admit_mix, admit_run, finish_run
+from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.folders import Folders
 from pipeline.recipe import Recipe
+from pipeline.run_facts import RunFacts
 from transforms.balance_books import add_counts
 from transforms.decisions import recall_decisions
 from transforms.deduplicate_exact import FindExactDuplicates

@@ -6,15 +6,13 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.recipe import Recipe
+from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import Account
 from transforms.plan_mix import MixPlan, MixSettings
 from transforms.write_shards import ShardWritten
-
-if TYPE_CHECKING:
-    from pipeline.finishing import Counts, RunCatalog, RunFacts
 
 FORMAT = 1
 """Version of the manifest's layout."""

@@ -24,7 +24,7 @@ from classifiers.scorers import warm_up
 from pipeline.decided import decision_key, find_decided
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
-from pipeline.finishing import RunFacts, now
+from pipeline.finishing import now
 from pipeline.folders import Folders
 from pipeline.funnel import print_funnel
 from pipeline.graph import Job, build_graph
@@ -32,6 +32,7 @@ from pipeline.options import beam_options, default_workers, fields_of, inputs_of
 from pipeline.progress import RunProgress
 from pipeline.publishing import stage_output
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.run_facts import RunFacts
 from transforms.inputs import InputError
 from transforms.plan_splits import plan_splits
 from transforms.score_documents import read_scored_metadata

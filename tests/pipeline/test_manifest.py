@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.card import write_card
-from pipeline.finishing import RunCatalog, RunFacts
 from pipeline.funnel import funnel_rows, print_funnel, quota_sentence
 from pipeline.manifest import build_manifest, content_digest, quota_faults
 from pipeline.recipe import load_recipe
+from pipeline.run_facts import RunCatalog, RunFacts
 from transforms.balance_books import keep_books
 from transforms.plan_mix import MixSettings, plan_mix
 from transforms.write_shards import ShardWritten
@@ -39,7 +39,9 @@ def manifest():
     recipe = load_recipe()
     accounts = keep_books(READ, COUNTS)
     plan = plan_mix([[1, 10, 100]] * 8, [[1, 10, 100]] * 4, MixSettings(num_shards=2))
-    return build_manifest(FACTS, recipe, RunCatalog((), READ, 0, 0), accounts, COUNTS, plan, WRITTEN, {"scorers": {}}, finished_at="2026-01-02T04:00:00+00:00")
+    return build_manifest(
+        FACTS, recipe, RunCatalog((), READ, 0, 0), accounts, COUNTS, plan, WRITTEN, {"scorers": {}}, finished_at="2026-01-02T04:00:00+00:00"
+    )
 
 
 def test_the_quota_is_told_as_promised_and_as_measured(manifest):

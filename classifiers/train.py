@@ -325,7 +325,7 @@ def scale_left_out(results: Mapping[str, tuple[list[LabelledText], np.ndarray]])
 
 
 def train(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS, report: Callable[[str], None] = print) -> FastModel:
-    """The fast detector's model from `sets` in `folder`. Deterministic; about 6 CPU-minutes on the shared sets.
+    """The fast detector's model from `sets` in `folder`. Deterministic; about 4 CPU-minutes on the shared sets.
 
     Raises FileNotFoundError for a set that is not there, ValueError when fewer than two sets hold machine text.
     """

@@ -15,6 +15,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.beam_costs import ViewedOnce
 from pipeline.errors import UsageError
 from pipeline.recipe import default_tables, parse_assignment
 from transforms.inputs import FIELD_ALIASES, FieldNames, InputError, InputSpec, parse_input
@@ -151,20 +152,6 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
         key, value = parse_assignment(assignment)
         overrides[key] = value
     return overrides
-
-
-class ViewedOnce(PipelineOptions):
-    """Options that make each view of themselves once.
-
-    Building a graph of ours asks for a view a thousand times, and each time Beam makes an argument parser for it: half a second of
-    CPU. All views share their values, so one of each kind is as good as a thousand.
-    """
-
-    def view_as(self, cls: type[PipelineOptions]) -> PipelineOptions:
-        views = self.__dict__.setdefault("_views", {})
-        if cls not in views:
-            views[cls] = super().view_as(cls)
-        return views[cls]
 
 
 def beam_options(parsed: argparse.Namespace) -> PipelineOptions:

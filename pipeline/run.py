@@ -21,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from classifiers.calibration import LengthThresholds, load_calibration
 from classifiers.scorers import warm_up
+from pipeline.beam_costs import remember_signatures
 from pipeline.decided import decision_key, find_decided
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
@@ -197,6 +198,7 @@ def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> 
         raise UsageError(f"recipe: score: {error}") from error
     try:
         with RunProgress(parsed.progress, total_bytes):
+            remember_signatures()
             pipeline = beam.Pipeline(options=options)
             build_graph(pipeline, job)
             result = pipeline.run()

@@ -6,6 +6,7 @@ leaves its exit code and message in the staging folder, for the command line to 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections import Counter
@@ -17,14 +18,17 @@ from pipeline.decided import write_key
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
-from pipeline.publishing import publish_staged, remove_folder
+from pipeline.publishing import publish_staged, published_manifest, remove_folder
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
 from transforms.mix_to_quota import MixCuts
-from transforms.score_documents import SplitScored, read_scored_metadata
-from transforms.storage import write_whole
+from transforms.score_documents import SplitScored, dead_letters_name
+from transforms.storage import join_path, open_binary, write_whole
 from transforms.write_shards import ShardWritten
+
+QUOTED_LETTERS = 3
+"""Dead letters that a refusal quotes, at most."""
 
 
 def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -> RunCatalog:
@@ -51,11 +55,17 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
         refuse(
             TooManyDead(
                 f"{dead:,} of {read:,} records ({dead / max(read, 1):.2%}) could not be read, more than --max_dead_share={recipe.read.max_dead_share:g} "
-                f"allows: {named}. Nothing was published. Look at the dead letters in {folders.dead_letters}, mend the input, or raise --max_dead_share."
+                f"allows: {named}.{_first_dead(scored, folders)} Nothing was published. Mend the input, or raise --max_dead_share to publish the rest."
             ),
             folders,
         )
-    return RunCatalog(shards, tuple(sorted(books.items())), sum(one.origin_conflicts for one in scored), sum(one.num_bytes for one in scored))
+    return RunCatalog(
+        shards,
+        tuple(sorted(books.items())),
+        sum(one.origin_conflicts for one in scored),
+        sum(one.num_bytes for one in scored),
+        scored[0].scored_by if scored else "{}",
+    )
 
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
@@ -77,8 +87,11 @@ def finish_run(
 ) -> str:
     """Checks the books and the quota on the files as written, writes the manifest and the card, and publishes.
 
-    Returns the path of the manifest. Safe to repeat: a step that a runner retries after publication finds its own run there.
+    Returns the path of the manifest. Safe to repeat: a step that a runner retries after publication finds its own run there, and it
+    reads nothing that publication moves.
     """
+    if write and (published := published_manifest(facts.output, facts.run_id)):
+        return published
     accounts = keep_books(catalog.books, counts)
     faults = unbalanced(accounts)
     written = sorted(written, key=lambda shard: shard.name)
@@ -90,7 +103,7 @@ def finish_run(
             faults.append(f"{published:,} documents have the disposition `published`, but the files hold {in_files:,}")
     if faults:
         refuse(BooksDoNotBalance(f"the books do not balance, nothing was published: {'; '.join(faults)}. This is a defect of Headwater."), folders)
-    scorers = read_scored_metadata(catalog.shards[0].path) if catalog.shards else {"scorers": {}}
+    scorers = {"scorers": {}, **json.loads(catalog.scored_by)}
     manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, finished_at=now())
     with write_whole(folders.manifest) as file:
         file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -110,6 +123,17 @@ def refuse(error: HeadwaterError, folders: Folders) -> None:
     with write_whole(folders.refusal) as file:
         file.write(json.dumps({"exit_code": error.exit_code, "message": str(error)}).encode())
     raise error
+
+
+def _first_dead(scored: Sequence[SplitScored], folders: Folders) -> str:
+    # The staging folder goes with the refused run, so what a user needs to find the fault is said here.
+    quoted: list[str] = []
+    for one in scored:
+        if any(key[2] == "dead" for key, _ in one.books) and len(quoted) < QUOTED_LETTERS:
+            with contextlib.suppress(FileNotFoundError), open_binary(join_path(folders.dead_letters, dead_letters_name(one.shard.name))) as file:
+                letters = [json.loads(line) for line in file.read().splitlines()]
+                quoted += [f"{letter['location']} ({letter['reason']}: {letter['detail']})" for letter in letters[: QUOTED_LETTERS - len(quoted)]]
+    return f" The first: {'; '.join(quoted)}." if quoted else ""
 
 
 def _what_helps(recipe: Recipe) -> str:

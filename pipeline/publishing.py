@@ -34,6 +34,8 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folders]:
     """The staging folder of a run that will publish to `output`; removed at the end if the run did not publish.
 
+    On an object store it is not removed: workers may outlive the launcher there. What a failed run left lies under `staging-RUN`.
+
     Raises UsageError at once, before any work, if `output` cannot be published to.
     """
     if not is_local(output):
@@ -93,11 +95,21 @@ def check_output(output: str, *, overwrite: bool) -> None:
         raise UsageError(f"--output={output}: already holds a dataset; give --overwrite to replace it, or another folder")
 
 
+def published_manifest(output: str, run_id: str) -> str | None:
+    """The manifest at `output` if it is that of run `run_id`, which has then published; else None."""
+    manifest = join_path(output, "manifest.json")
+    try:
+        with contextlib.closing(open_binary(manifest)) as file:
+            return manifest if json.loads(file.read())["run"]["id"] == run_id else None
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+
+
 def publish_staged(folders: Folders, output: str, run_id: str, *, overwrite: bool) -> str:
     """Makes the staged run visible at `output` and returns the path of its manifest. Repeating it changes nothing."""
+    if published := published_manifest(output, run_id):
+        return published
     manifest = join_path(output, "manifest.json")
-    if _published_run(manifest) == run_id:
-        return manifest
     for work in WORK:
         remove_folder(join_path(folders.root, work))
     if not is_local(output):
@@ -144,14 +156,6 @@ def _recover(parent: str, name: str) -> None:
             os.rename(previous, output)
     for left in glob.glob(os.path.join(glob.escape(parent), f".{glob.escape(name)}.staging-*")):
         shutil.rmtree(left)
-
-
-def _published_run(manifest: str) -> str | None:
-    try:
-        with contextlib.closing(open_binary(manifest)) as file:
-            return json.loads(file.read())["run"]["id"]
-    except (OSError, KeyError, ValueError):
-        return None
 
 
 def _move_objects(folders: Folders, output: str) -> None:

@@ -44,3 +44,5 @@ class RunCatalog:
     """Documents of a human input whose own field said machine."""
     text_bytes: int
     """Bytes of text scored."""
+    scored_by: str = "{}"
+    """Scorers, versions and settings of all shards, as JSON."""

@@ -58,6 +58,7 @@ def test_too_many_dead_exits_3_and_names_the_reasons(headwater, human, tmp_path)
         file.write("{broken\n" * 10)
     ran = headwater("curate", f"--human=a={human}", f"--output={tmp_path}/out", WITHOUT_DETECTOR)
     assert ran.code == 3
+    assert f"The first: {human}:21 (malformed: " in ran.err and f"{human}:23 " in ran.err and f"{human}:24 " not in ran.err
     assert "10 of 30 records" in ran.err and "malformed in a" in ran.err and "--max_dead_share" in ran.err
     assert not (tmp_path / "out").exists()
     ran = headwater("curate", f"--human=a={human}", f"--output={tmp_path}/out", WITHOUT_DETECTOR, "--max_dead_share=0.4")

@@ -100,7 +100,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
     )
     _write_scored(table, result)
     if letters:
-        _write_letters(letters, join_path(dead_folder, f"{split.name}.jsonl"))
+        _write_letters(letters, join_path(dead_folder, dead_letters_name(name)))
     return [result]
 
 
@@ -136,6 +136,11 @@ def read_scored_metadata(path: str) -> dict:
     if found["format"] != FORMAT:
         raise ValueError(f"{path}: has the layout {found['format']}, this version reads {FORMAT}; score again with `headwater curate`")
     return found
+
+
+def dead_letters_name(shard_name: str) -> str:
+    """Name of the dead letters' file of the split whose scored shard is `shard_name`."""
+    return f"{shard_name.removesuffix('.parquet')}.jsonl"
 
 
 def recall_split(path: str) -> list[SplitScored]:

@@ -23,7 +23,7 @@ from transforms.write_shards import ShardWritten
 FACTS = RunFacts("run-1", "remix", "", "2026-01-02T03:04:05+00:00", ("remix",), (), False)
 
 
-def scored(name: str, read: int, dead: int = 0, by: str = "scorers") -> SplitScored:
+def scored(name: str, read: int, dead: int = 0, by: str = '{"scorers": {}}') -> SplitScored:
     books = [(("news", "human", "read", "", ""), read)]
     if dead:
         books.append((("news", "human", "dead", "read", "malformed"), dead))
@@ -76,7 +76,7 @@ def test_a_run_that_read_nothing_has_lost_nothing(folders):
 
 def test_shards_of_other_scorers_are_refused(folders):
     with pytest.raises(UsageError, match="same scorers"):
-        admit_run([scored("a", 1), scored("b", 1, by="others")], recipe(), folders)
+        admit_run([scored("a", 1), scored("b", 1, by="{}")], recipe(), folders)
     assert refusal(folders)["exit_code"] == 2
 
 
@@ -104,7 +104,6 @@ def written(human: int, every: int) -> ShardWritten:
 
 def finish(folders, counts, shards, *, read=6, write=True):
     catalog = admit_run([scored("a", read)], recipe(), folders)
-    catalog = replace(catalog, shards=())
     settings = recipe(mix__human_quota="1/2")
     return finish_run(
         replace(FACTS, output=str(folders.root) + "-out"), catalog, no_documents(settings.mix), counts, shards, settings, folders, write
@@ -123,6 +122,17 @@ def test_books_that_balance_are_published(folders):
         manifest = finish(Folders(staged.root), PUBLISHED_SIX, [written(3, 6)])
     assert manifest == f"{staged.root}-out/manifest.json"
     assert json.load(open(manifest))["quota"]["smallest_shard_share"] == 0.5
+
+
+def test_a_last_step_repeated_after_publication_changes_nothing(folders):
+    output = str(folders.root) + "-out"
+    with stage_output(output, "run-1", overwrite=False) as staged:
+        first = finish(Folders(staged.root), PUBLISHED_SIX, [written(3, 6)])
+        before = open(first).read()
+        # What a runner that lost the answer does: the same step again, though its staging folder has become the dataset.
+        assert finish(Folders(staged.root), PUBLISHED_SIX, [written(3, 6)]) == first
+        assert not os.path.exists(staged.root)
+    assert open(first).read() == before
 
 
 @pytest.mark.parametrize(

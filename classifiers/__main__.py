@@ -4,8 +4,10 @@ import argparse
 import os
 import sys
 
-from classifiers.ai_detector import DETECTORS, MODEL_FILE, AiDetectorScorer
+from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, load_calibration
+from classifiers.detectors import DETECTORS
+from classifiers.fast_model import MODEL_FILE
 
 USAGE_ERROR = 2
 

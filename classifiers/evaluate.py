@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from classifiers.ai_detector import AiDetectorScorer, FastModel, probability_of
+from classifiers.ai_detector import AiDetectorScorer, probability_of
 from classifiers.calibrate import SHIPPED_TEXTS_PER_SOURCE, read_held_out_human, score_human_text
 from classifiers.calibration import DEFAULT_EDGES, Calibration, LengthThresholds, calibrate, judge
+from classifiers.fast_model import FastModel
 from classifiers.format_baseline import fit_format_baseline, format_features
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, LabelledText, find_set, fraction_of, read_set
 from classifiers.metrics import auroc, bootstrap_interval, calibration_error, tpr_at_fpr, wilson_interval
@@ -48,7 +49,7 @@ def evaluate(folder: str, max_false_positive_rate: float, seed: int) -> dict:
     report["sets"], report["generators"], report["attacks"] = {}, {}, {}
     for name in MIXED_SETS:
         texts = [text for text in read_set(folder, name) if is_held_out(text)]
-        odds, probability, words = _score(scorer.model, texts)
+        odds, probability, words = _score(scorer.detector, texts)
         clean = np.array([text.attack == "none" for text in texts])
         machine = np.array([text.is_machine for text in texts])
         flagged, judged = judge(probability, words, thresholds)
@@ -180,7 +181,7 @@ def _by_length(flagged: np.ndarray, judged: np.ndarray, words: np.ndarray, thres
 def _unseen(folder: str, name: str, scorer: AiDetectorScorer, calibration: Calibration, rate: float) -> dict:
     """Flagged share of a set that neither training nor calibration may touch."""
     texts = sorted(read_set(folder, name), key=lambda text: fraction_of(text.text, 0))[:UNSEEN_TEXTS]
-    _, probability, words = _score(scorer.model, texts)
+    _, probability, words = _score(scorer.detector, texts)
     thresholds = calibration.thresholds(rate)
     return _by_length(*judge(probability, words, thresholds), words, thresholds)
 

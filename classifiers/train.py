@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit, types
 
-from classifiers.ai_detector import FastModel
+from classifiers.fast_model import FastModel
 from classifiers.fasttext_member import FastTextMember, FastTextSettings, train_fasttext
 from classifiers.hashed_ngrams import BLOCKS, NgramSettings, collect_features, common_table, fold_and_hash, fold_line
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, drop_shared, fraction_of, read_set

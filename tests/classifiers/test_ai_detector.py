@@ -139,7 +139,9 @@ def half():
 
 def small_model(factor=1.0, fasttext=None):
     weights = np.arange(-128, 128).astype(np.int8)
-    return FastModel(NgramSettings(1, 0, 8, 64), weights, np.array([1, 2], np.uint64), np.array([0.0, factor, 0.0, 0.5 if fasttext else 0.0]), fasttext)
+    return FastModel(
+        NgramSettings(1, 0, 8, 64), weights, np.array([1, 2], np.uint64), np.array([0.0, factor, 0.0, 0.5 if fasttext else 0.0]), fasttext
+    )
 
 
 def test_a_model_survives_its_files_and_the_same_model_gives_the_same_bytes(tmp_path, half):
@@ -162,7 +164,7 @@ def test_the_halves_are_added_with_their_factors(half):
 
 
 def test_the_shipped_detector_is_both_halves_within_8_megabytes(scorer):
-    model = scorer.model
+    model = scorer.detector
     assert model.fasttext is not None and model.scale[3] > 0 and model.scale[1] > 0
     assert len(model.fasttext.content) + model.weights.nbytes <= 8 << 20
     lines = [fold_line(text, model.settings.max_words) + "\n" for text in (MACHINE, HUMAN)]

@@ -230,7 +230,7 @@ def test_the_shipped_weights_separate_essays_that_nobody_trained_on():
     from classifiers.metrics import auroc
 
     texts = [text for text in read_set(str(SHARED_DATA), "outfox") if is_held_out(text) and text.attack == "none" and text.generator != "flan_t5_xxl"]
-    odds, _, _ = _score(AiDetectorScorer().model, texts)
+    odds, _, _ = _score(AiDetectorScorer().detector, texts)
     assert auroc(odds, np.array([text.is_machine for text in texts])) > 0.9
 
 

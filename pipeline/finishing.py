@@ -22,8 +22,8 @@ from pipeline.publishing import publish_staged, published_manifest, remove_folde
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
-from transforms.mix_to_quota import MixCuts
-from transforms.score_documents import SplitScored, dead_letters_name
+from transforms.place_mix import MixCuts
+from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
 from transforms.write_shards import ShardWritten
 

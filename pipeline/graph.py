@@ -22,12 +22,13 @@ from transforms.dispose_documents import ShardDisposed, dispose_shard
 from transforms.inputs import FieldNames, Split
 from transforms.judge_documents import judge_shard
 from transforms.mix_to_quota import PlanMix
+from transforms.pool_steps import PoolDo
 from transforms.records import DecidedShard, Reason, ScoredShard, Stage
 from transforms.reject_duplicates import reject_duplicates
-from transforms.score_documents import SplitScored, recall_split, score_split
+from transforms.score_documents import score_split
+from transforms.scored_shards import SplitScored, recall_split
 from transforms.spill_unsplittable import spill_unsplittable
 from transforms.storage import is_local
-from transforms.worker_pool import PoolDo
 from transforms.write_shards import ShardWritten, human_origins, write_shard
 
 

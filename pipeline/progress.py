@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from transforms.dispose_documents import ShardDisposed
 from transforms.records import DecidedShard
-from transforms.score_documents import SplitScored
+from transforms.scored_shards import SplitScored
 from transforms.worker_pool import observe_results
 from transforms.write_shards import ShardWritten
 

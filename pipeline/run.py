@@ -36,7 +36,7 @@ from pipeline.recipe import Recipe, load_recipe
 from pipeline.run_facts import RunFacts
 from transforms.inputs import InputError
 from transforms.plan_splits import plan_splits
-from transforms.score_documents import read_scored_metadata
+from transforms.scored_shards import read_scored_metadata
 from transforms.storage import is_local, join_path, open_binary
 from transforms.worker_pool import start_pool, stop_pool
 

@@ -15,9 +15,8 @@ import numpy as np
 from numba import njit
 
 from transforms.packed_arrays import join_pairs, split_by_key
-from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed
+from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed, PoolDo
 from transforms.records import shards_of
-from transforms.worker_pool import PoolDo
 
 _MULTIPLIER = 0xFF51AFD7ED558CCD
 _RESIDUE_KEY = -1

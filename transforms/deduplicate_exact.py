@@ -8,9 +8,8 @@ from transforms.decisions import read_decisions
 from transforms.find_candidates import partition_of
 from transforms.fixed_columns import binary_rows
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
-from transforms.pool_steps import Group, GroupOnPool, Keyed, key_by_shard
+from transforms.pool_steps import Group, GroupOnPool, Keyed, PoolDo, key_by_shard
 from transforms.records import DecidedShard, make_addresses, shards_of
-from transforms.worker_pool import PoolDo
 
 _ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("row", "<u4")])
 

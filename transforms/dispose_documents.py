@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
-from transforms.mix_to_quota import MixCuts, apply_mix
+from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixSettings
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
 from transforms.storage import join_path, open_arrow, write_whole

@@ -13,10 +13,9 @@ import numpy as np
 from transforms.decisions import read_decisions
 from transforms.fixed_columns import read_fixed_binary, read_signatures
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
-from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed
+from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed, PoolDo
 from transforms.records import DecidedShard, make_addresses, shards_of
 from transforms.spill_bytes import load_bytes, spill_bytes
-from transforms.worker_pool import PoolDo
 
 SMALL_RUN_DOCUMENTS = 16
 """Documents sharing a band of which every pair is a candidate; beyond, candidates grow linearly."""

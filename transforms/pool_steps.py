@@ -1,21 +1,46 @@
-"""Group by key, then hand each whole group to `PoolDo`: the shape of every shuffle of deduplication.
+"""Beam steps whose work is done by the pool of processes, and the shape of every shuffle of deduplication: group, then work on whole groups.
 
 A group may hold a shard's `DecidedShard` among values in bytes: so what concerns a shard meets the files to look it up in. This is
 a join in one step where `CoGroupByKey` takes four, and each step of a Beam pipeline costs 20 ms before the first document.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.records import DecidedShard
 from transforms.spill_bytes import Spilled, count_bytes, load_bytes
-from transforms.worker_pool import PoolDo
+from transforms.worker_pool import PoolTasks
 
 Keyed = tuple[int, bytes | Spilled]
 """What is shuffled: arrays in bytes, or where these lie on a disk, under a partition or the index of a shard."""
 Group = tuple[int, Iterable[Any]]
+
+
+class PoolDo(beam.DoFn):
+    """Calls `function(element, *side_inputs, *arguments)` for each element, on the pool where there is one, and yields what it returns.
+
+    As `PoolTasks`: the function returns a list, its items are the outputs; what it raises fails the pipeline.
+    """
+
+    def __init__(self, label: str, function: Callable[..., list], *arguments: Any):
+        self._label = label
+        self._function = function
+        self._arguments = arguments
+
+    def start_bundle(self) -> None:
+        self._tasks = PoolTasks(self._label, self._function)
+
+    def process(self, element, *side_inputs):
+        yield from self._tasks.start(element, *side_inputs, *self._arguments)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for output in self._tasks.finish():
+            yield WindowedValue(output, window.max_timestamp(), [window])
 
 
 class GroupOnPool(beam.PTransform):

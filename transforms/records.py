@@ -1,10 +1,10 @@
-"""The schemas that flow through Headwater, and the coder that carries them.
+"""The schemas that flow through Headwater.
 
 Everything that two stages must agree on stands here: the columns of a document, the columns that DECIDE reads, the
 codes of origins, and how a row of a scored shard is addressed. Imports nothing of ours.
 
-An Arrow record batch of about a thousand documents is the element of the pipeline: one element a document costs 10 to
-30 times more in Beam's Python SDK.
+Scorers work on Arrow record batches of about a thousand documents; what Beam carries are names of files and arrays in bytes
+(docs/decisions/0001): one element a document costs 10 to 30 times more in Beam's Python SDK.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from apache_beam.coders import Coder, registry
 
 BATCH_DOCUMENTS = 1_000
 """Documents in one record batch, at most."""
@@ -183,36 +182,3 @@ DUPLICATE_SCHEMA = pa.schema(
     ]
 )
 """One removed duplicate a row: its address, and the surviving document that it lost to."""
-
-
-class RecordBatchCoder(Coder):
-    """Carries a record batch as one Arrow IPC stream: pickling a ten-row slice would ship its whole parent."""
-
-    def encode(self, value: pa.RecordBatch) -> bytes:
-        return encode_batch(value)
-
-    def decode(self, encoded: bytes) -> pa.RecordBatch:
-        return decode_batch(encoded)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-    def to_type_hint(self) -> type:
-        return pa.RecordBatch
-
-
-def encode_batch(batch: pa.RecordBatch) -> bytes:
-    """One record batch as an Arrow IPC stream (buffers compressed with lz4)."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
-
-
-def decode_batch(encoded: bytes) -> pa.RecordBatch:
-    """Inverse of `encode_batch`."""
-    with pa.ipc.open_stream(encoded) as reader:
-        return reader.read_next_batch()
-
-
-registry.register_coder(pa.RecordBatch, RecordBatchCoder)

@@ -10,7 +10,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +23,9 @@ from transforms.dead_letters import DeadLetter, quote_start
 from transforms.inputs import FieldNames, Split
 from transforms.read_documents import read_split
 from transforms.records import DOCUMENT_SCHEMA, DeadReason, ScoredShard, Stage
-from transforms.storage import join_path, open_arrow, write_whole
+from transforms.scored_shards import FORMAT, METADATA_KEY, SplitScored, dead_letters_name
+from transforms.storage import join_path, write_whole
 
-FORMAT = 1
-"""Version of the scored shards' layout; `remix` refuses others."""
-METADATA_KEY = b"headwater"
 ROW_GROUP_DOCUMENTS = 10_000
 DETAIL_CHARS = 300
 """Characters of an exception's message kept in a dead letter."""
@@ -39,24 +36,6 @@ _INCOMPRESSIBLE = ("signature", "bands", "content_hash", "row_key")
 
 Books = Counter
 """Counts of records: (source, declared origin, "read" | "dead", stage, reason) -> records."""
-
-
-@dataclass(frozen=True)
-class SplitScored:
-    """What scoring one split left behind."""
-
-    shard: ScoredShard
-    """The scored shard; it may hold no documents."""
-    books: tuple[tuple[tuple[str, str, str, str, str], int], ...]
-    """Records read and dead, sorted: ((source, origin, "read" | "dead", stage, reason), count)."""
-    origin_conflicts: int
-    """Documents of a human input whose own field said machine."""
-    num_bytes: int
-    """Bytes of text in the shard."""
-    input_bytes: int
-    """Bytes of input that the split stands for."""
-    scored_by: str
-    """Scorers, versions and settings as JSON: shards that differ in it cannot be mixed."""
 
 
 def scored_schema(settings: ScoreSettings) -> pa.Schema:
@@ -121,37 +100,6 @@ def score_batch(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa
     first, first_failed = score_batch(documents.slice(0, middle), scorers, schema)
     second, second_failed = score_batch(documents.slice(middle), scorers, schema)
     return first + second, first_failed + second_failed
-
-
-def read_scored_metadata(path: str) -> dict:
-    """What a scored shard says of itself: format, scorers and their versions, settings, books. Raises ValueError if it is none."""
-    with open_arrow(path) as file:
-        try:
-            metadata = pq.read_schema(file).metadata or {}
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
-    if METADATA_KEY not in metadata:
-        raise ValueError(f"{path}: is not a scored shard of Headwater; give the scored/ folder that `headwater curate` left")
-    found = json.loads(metadata[METADATA_KEY])
-    if found["format"] != FORMAT:
-        raise ValueError(f"{path}: has the layout {found['format']}, this version reads {FORMAT}; score again with `headwater curate`")
-    return found
-
-
-def dead_letters_name(shard_name: str) -> str:
-    """Name of the dead letters' file of the split whose scored shard is `shard_name`."""
-    return f"{shard_name.removesuffix('.parquet')}.jsonl"
-
-
-def recall_split(path: str) -> list[SplitScored]:
-    """What `score_split` returned for the scored shard at `path`, from its metadata alone; a pool task of `remix`."""
-    about = read_scored_metadata(path)
-    with open_arrow(path) as file:
-        num_rows = pq.read_metadata(file).num_rows
-    books = tuple((tuple(key), count) for *key, count in about["books"])
-    shard = ScoredShard(path.rsplit("/", 1)[-1], path, num_rows)
-    scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
-    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by)]
 
 
 def row_keys(documents: pa.RecordBatch, content_hashes: pa.Array) -> np.ndarray:

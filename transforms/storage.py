@@ -13,8 +13,16 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+
+_AS_IT_LIES = "uncompressed"
+"""Beam's name for not guessing a compression from a file's name."""
+
+
+def beam_filesystems() -> type:
+    """Beam's `FileSystems`. Imported only where a path asks for them: importing Beam takes longer than a remix on one machine."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
 
 
 def is_local(path: str) -> bool:
@@ -24,14 +32,14 @@ def is_local(path: str) -> bool:
 
 def join_path(folder: str, *names: str) -> str:
     """`folder/name/...` by the rules of the filesystem that `folder` lies on."""
-    return os.path.join(folder, *names) if is_local(folder) else FileSystems.join(folder, *names)
+    return os.path.join(folder, *names) if is_local(folder) else beam_filesystems().join(folder, *names)
 
 
 def open_binary(path: str) -> BinaryIO:
     """`path` for reading, as it lies there: never decompressed. Raises FileNotFoundError or OSError."""
     if is_local(path):
         return open(path, "rb")
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return beam_filesystems().open(path, compression_type=_AS_IT_LIES)
 
 
 @contextlib.contextmanager
@@ -49,13 +57,13 @@ def open_arrow(path: str) -> Iterator[pa.NativeFile]:
 def write_whole(path: str) -> Iterator[BinaryIO]:
     """A binary file that appears at `path` whole when the block ends, and not at all when it raises."""
     if not is_local(path):
-        file = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        file = beam_filesystems().create(path, compression_type=_AS_IT_LIES)
         try:
             yield file
         except BaseException:
             # Closing is what makes the object appear, and there is no other way to let go of it.
             file.close()
-            FileSystems.delete([path])
+            beam_filesystems().delete([path])
             raise
         file.close()
         return

@@ -1,13 +1,13 @@
 """All cores of one machine, under any runner that runs in this process.
 
 Beam's in-memory runner calls one DoFn at a time, and its own multi-processing mode hangs for ever when a worker dies.
-So the command line forks a pool before the pipeline starts, and `PoolDo` hands whole splits and shards to it. Where no
-pool was started (Dataflow, Flink: each worker process has a core of its own) the same function runs in the DoFn.
+So the command line forks a pool before the pipeline starts, and `PoolDo` (transforms/pool_steps.py) hands whole splits and
+shards to it; so does a run that needs no Beam. Where no pool was started (Dataflow, Flink: each worker process has a core of
+its own) the same function runs where it is called.
 A pool process that dies fails its task at once; one whose parent dies ends itself within a second.
 """
 
 import concurrent.futures
-import functools
 import multiprocessing
 import os
 import threading
@@ -15,10 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
-
-import apache_beam as beam
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
 MAX_IN_FLIGHT_PER_WORKER = 4
 """Tasks handed over and not yet answered, for each process: bounds what waits in queues and in results."""
@@ -59,48 +55,45 @@ def stop_pool() -> None:
 
 
 def observe_results(observer: Callable[[str, Any], None] | None) -> None:
-    """Calls `observer(step label, result)` for every result of a `PoolDo` in this process: how progress is drawn."""
+    """Calls `observer(step label, result)` for every result of a step in this process: how progress is drawn."""
     global _on_result
     _on_result = observer
 
 
-class PoolDo(beam.DoFn):
-    """Calls `function(element, *arguments)` for each element, on the pool where there is one, and yields what it returns.
+class PoolTasks:
+    """Calls of one function, on the pool where there is one, else here; outputs come as calls end, in any order.
 
-    `function` must live in an importable module. It returns a list: its items are the outputs. Exceptions of the
-    function fail the pipeline; a process that dies raises `WorkerDied`.
+    The function must live in an importable module. It returns a list: its items are the outputs. What it raises is raised
+    here; a process that dies raises `WorkerDied`.
     """
 
-    def __init__(self, label: str, function: Callable[..., list], *arguments: Any):
+    def __init__(self, label: str, function: Callable[..., list]):
         self._label = label
         self._function = function
-        self._arguments = arguments
-
-    def start_bundle(self) -> None:
         self._waiting: set[concurrent.futures.Future] = set()
 
-    def process(self, element, *side_inputs):
+    def start(self, *arguments: Any) -> Iterator[Any]:
+        """Hands one call over and yields the outputs of calls that had to end before there was room for it."""
         if _pool is None:
-            yield from self._observed(self._function(element, *side_inputs, *self._arguments))
+            yield from self._observed(self._function(*arguments))
             return
-        self._waiting.add(self._submit(element, side_inputs))
+        self._waiting.add(self._submit(arguments))
         while len(self._waiting) >= MAX_IN_FLIGHT_PER_WORKER * _pool_size:
-            yield from self._collect(concurrent.futures.FIRST_COMPLETED)
+            yield from self._collect()
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        window = GlobalWindow()
+    def finish(self) -> Iterator[Any]:
+        """Yields the outputs of all calls that have not ended yet."""
         while self._waiting:
-            for output in self._collect(concurrent.futures.FIRST_COMPLETED):
-                yield WindowedValue(output, window.max_timestamp(), [window])
+            yield from self._collect()
 
-    def _submit(self, element: Any, side_inputs: tuple) -> concurrent.futures.Future:
+    def _submit(self, arguments: tuple) -> concurrent.futures.Future:
         try:
-            return _pool.submit(functools.partial(self._function, element, *side_inputs, *self._arguments))
+            return _pool.submit(self._function, *arguments)
         except BrokenProcessPool as error:
             raise WorkerDied(_died(self._label)) from error
 
-    def _collect(self, until: str) -> Iterator[Any]:
-        done, self._waiting = concurrent.futures.wait(self._waiting, return_when=until)
+    def _collect(self) -> Iterator[Any]:
+        done, self._waiting = concurrent.futures.wait(self._waiting, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in done:
             try:
                 outputs = future.result()
@@ -113,6 +106,14 @@ class PoolDo(beam.DoFn):
             if _on_result is not None:
                 _on_result(self._label, output)
             yield output
+
+
+def run_on_pool(label: str, function: Callable[..., list], elements: Iterable[Any], *arguments: Any) -> Iterator[Any]:
+    """The outputs of `function(element, *arguments)` for all elements, as `PoolTasks` gives them: one step of a run without Beam."""
+    tasks = PoolTasks(label, function)
+    for element in elements:
+        yield from tasks.start(element, *arguments)
+    yield from tasks.finish()
 
 
 def _died(label: str) -> str:

@@ -14,10 +14,10 @@ from pipeline.folders import PUBLISHED, WORK, Folders
 from pipeline.publishing import stage_output
 from pipeline.recipe import load_recipe
 from pipeline.run_facts import RunFacts
-from transforms.mix_to_quota import find_cuts
+from transforms.find_cuts import cuts_of_tables
 from transforms.plan_mix import MixSettings
 from transforms.records import DECISION_SCHEMA, ScoredShard
-from transforms.score_documents import SplitScored
+from transforms.scored_shards import SplitScored
 from transforms.write_shards import ShardWritten
 
 FACTS = RunFacts("run-1", "remix", "", "2026-01-02T03:04:05+00:00", ("remix",), (), False)
@@ -86,7 +86,7 @@ def test_two_splits_in_one_shard_are_a_defect(folders):
 
 
 def no_documents(settings: MixSettings):
-    return find_cuts([DECISION_SCHEMA.empty_table()], settings)
+    return cuts_of_tables([DECISION_SCHEMA.empty_table()], settings)
 
 
 @pytest.mark.parametrize("on_shortage", ["fail", "shrink"])

@@ -9,7 +9,7 @@ from pipeline import progress
 from pipeline.progress import RunProgress
 from transforms import worker_pool
 from transforms.records import DecidedShard, ScoredShard
-from transforms.score_documents import SplitScored
+from transforms.scored_shards import SplitScored
 
 
 def scored(documents: int, input_bytes: int) -> SplitScored:

@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from transforms.mix_to_quota import apply_mix, find_cuts
+from transforms.apply_mix import apply_mix
+from transforms.find_cuts import cuts_of_tables
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixSettings, plan_mix
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, Origin, Reason
@@ -62,7 +63,7 @@ def apply_parts(documents: list[dict], parts: list[int], mix: MixSettings) -> tu
     tables = []
     for part in sorted(set(parts)):
         tables.append(decisions_of([document for document, place in zip(documents, parts, strict=True) if place == part]))
-    cuts = find_cuts(tables, mix)
+    cuts = cuts_of_tables(tables, mix)
     decided = {}
     for table in tables:
         outcome = apply_mix(table, cuts, mix)

@@ -9,7 +9,7 @@ import pytest
 
 from transforms.decisions import read_decisions, write_decisions
 from transforms.dispose_documents import REJECTED_SCHEMA, SPILL_SCHEMA, count_dispositions, dispose_shard
-from transforms.mix_to_quota import find_cuts
+from transforms.find_cuts import cuts_of_tables
 from transforms.plan_mix import MixSettings
 from transforms.records import DECISION_SCHEMA, DOCUMENT_SCHEMA, ORIGIN_CODES, ScoredShard, make_addresses
 
@@ -64,7 +64,7 @@ SETTINGS = MixSettings(human_quota="0.75", num_shards=3)
 
 
 def dispose(decided, tmp_path, write=True):
-    cuts = find_cuts([read_decisions(decided)], SETTINGS)
+    cuts = cuts_of_tables([read_decisions(decided)], SETTINGS)
     folders = (str(tmp_path / "kept"), str(tmp_path / "rejected")) if write else (None, None)
     (disposed,) = dispose_shard(decided, cuts, SETTINGS, *folders)
     return disposed, cuts

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from tests.transforms.mix_documents import CODES, apply_parts, decisions_of, make_documents, slow_mix
 from transforms import survey_mix
-from transforms.mix_to_quota import MergeHistograms, PlanMix, apply_mix, find_cuts, seek_selection, select_documents
+from transforms.apply_mix import apply_mix
+from transforms.find_cuts import cuts_of_tables, seek_selection, select_documents
+from transforms.mix_to_quota import MergeHistograms, PlanMix
 from transforms.plan_mix import UNITS, MixSettings
 from transforms.records import DECISION_SCHEMA, DecidedShard, Origin, Reason, ScoredShard, Stage
 from transforms.survey_mix import Request, merge_histograms, survey_table
@@ -70,7 +72,7 @@ def test_any_split_and_any_bins_give_what_one_sorted_list_gives(count, kind, see
 def test_quota_holds_overall_and_in_every_shard(count, kind, seed, mix):
     documents = make_documents(count, kind, seed)
     table = decisions_of(documents)
-    cuts = find_cuts([table], mix)
+    cuts = cuts_of_tables([table], mix)
     outcome = apply_mix(table, cuts, mix)
     shards = np.zeros((max(1, cuts.plan.num_shards), 2), object)
     filled = np.zeros(max(1, cuts.plan.num_shards), int)
@@ -94,7 +96,7 @@ def test_quota_holds_overall_and_in_every_shard(count, kind, seed, mix):
 @settings(max_examples=100, deadline=None)
 def test_shards_reject_at_most_one_document_for_each_inner_boundary(count, seed, mix):
     table = decisions_of(make_documents(count, "mixed", seed))
-    cuts = find_cuts([table], mix)
+    cuts = cuts_of_tables([table], mix)
     lost = cuts.selection.plan.other_selected.documents - cuts.plan.other_selected.documents
     assert 0 <= lost <= max(0, 2 * (cuts.plan.num_shards - 1))
     if mix.quota_unit == "documents" or mix.human_quota == 0:
@@ -104,7 +106,7 @@ def test_shards_reject_at_most_one_document_for_each_inner_boundary(count, seed,
 def test_shards_differ_by_one_document_at_most_within_each_stratum():
     table = decisions_of(make_documents(1_000, "mixed", 5))
     mix = MixSettings(human_quota="0.5", num_shards=7)
-    outcome = apply_mix(table, find_cuts([table], mix), mix)
+    outcome = apply_mix(table, cuts_of_tables([table], mix), mix)
     origins = table["origin"].to_numpy()
     for is_human in (origins == CODES[Origin.HUMAN], origins != CODES[Origin.HUMAN]):
         counts = np.bincount(outcome.output_shard[is_human & (outcome.output_shard >= 0)], minlength=7)
@@ -115,7 +117,7 @@ def test_without_a_quota_the_shards_are_even():
     for kind in ("mixed", "all human", "no human", "mostly other"):
         table = decisions_of(make_documents(203, kind, 5))
         mix = MixSettings(human_quota="0", num_shards=20)
-        outcome = apply_mix(table, find_cuts([table], mix), mix)
+        outcome = apply_mix(table, cuts_of_tables([table], mix), mix)
         counts = np.bincount(outcome.output_shard[outcome.output_shard >= 0], minlength=20)
         assert counts.max() - counts.min() <= 1
 
@@ -147,12 +149,12 @@ def test_quality_comes_first_and_presumed_human_counts_only_when_asked():
     documents = make_documents(200, "mixed", 2)
     mix = MixSettings(human_quota="0.5", max_documents=40, priority="quality")
     table = decisions_of(documents)
-    outcome = apply_mix(table, find_cuts([table], mix), mix)
+    outcome = apply_mix(table, cuts_of_tables([table], mix), mix)
     human = [(document["quality"], shard >= 0) for document, shard in zip(documents, outcome.output_shard, strict=True) if document["origin"] == 0]
     worst_kept = min(quality for quality, is_kept in human if is_kept)
     assert all(quality <= worst_kept + 1 / 256 for quality, is_kept in human if not is_kept)
     counted = MixSettings(human_quota="1", count_presumed_human=True)
-    only = apply_mix(table, find_cuts([table], counted), counted).output_shard >= 0
+    only = apply_mix(table, cuts_of_tables([table], counted), counted).output_shard >= 0
     assert set(np.unique(table["origin"].to_numpy()[only])) == {CODES[Origin.HUMAN], CODES[Origin.PRESUMED_HUMAN]}
 
 
@@ -163,7 +165,7 @@ def test_every_rejection_says_why_in_figures_that_depend_on_no_key():
     ]
     table = decisions_of(documents)
     free = MixSettings(human_quota="0.5")
-    outcome = apply_mix(table, find_cuts([table], free), free)
+    outcome = apply_mix(table, cuts_of_tables([table], free), free)
     assert Counter(outcome.reason.to_pylist()) == {None: 20, Reason.OVER_QUOTA: 90}
     rejected = [row for row, reason in enumerate(outcome.reason.to_pylist()) if reason is not None]
     assert {outcome.stage[row].as_py() for row in rejected} == {Stage.MIX}
@@ -172,7 +174,7 @@ def test_every_rejection_says_why_in_figures_that_depend_on_no_key():
     assert all(outcome.value[row].as_py() is None for row in range(110) if row not in rejected)
 
     sized = MixSettings(human_quota="0.5", max_documents=16)
-    outcome = apply_mix(table, find_cuts([table], sized), sized)
+    outcome = apply_mix(table, cuts_of_tables([table], sized), sized)
     reasons = outcome.reason.to_pylist()
     assert reasons.count(Reason.OVER_SIZE) == 94
     assert {(value.as_py(), limit.as_py()) for value, limit, reason in zip(outcome.value, outcome.limit, reasons, strict=True) if reason} == {
@@ -186,7 +188,7 @@ def test_earlier_rejections_stay_as_they_are_and_count_for_nothing():
         document.update(stage="rules", reason="too_short", value=3.0, limit=50.0)
     mix = MixSettings(human_quota="0.5", num_shards=2)
     table = decisions_of(documents)
-    cuts = find_cuts([table], mix)
+    cuts = cuts_of_tables([table], mix)
     outcome = apply_mix(table, cuts, mix)
     assert outcome.stage.to_pylist()[::3] == ["rules"] * 20
     assert outcome.reason.to_pylist()[::3] == ["too_short"] * 20
@@ -195,13 +197,13 @@ def test_earlier_rejections_stay_as_they_are_and_count_for_nothing():
     assert (outcome.output_shard[::3] == -1).all()
     assert (outcome.placement_key[::3] == 0).all()
     alive = [document for document in documents if document["reason"] is None]
-    assert published(alive, apply_mix(decisions_of(alive), find_cuts([decisions_of(alive)], mix), mix)) == published(documents, outcome)
+    assert published(alive, apply_mix(decisions_of(alive), cuts_of_tables([decisions_of(alive)], mix), mix)) == published(documents, outcome)
 
 
 def test_outcome_columns_fit_the_decision_schema_for_batches_and_slices():
     table = decisions_of(make_documents(50, "mixed", 4))
     mix = MixSettings(human_quota="0.5", num_shards=2)
-    cuts = find_cuts([table], mix)
+    cuts = cuts_of_tables([table], mix)
     whole = apply_mix(table, cuts, mix)
     part = apply_mix(table.to_batches()[0].slice(20, 10), cuts, mix)
     for name in ("stage", "reason", "value", "limit"):
@@ -222,14 +224,14 @@ def test_only_the_bins_that_cuts_fall_into_are_gathered():
         assert len(histogram) <= 512
         assert len(request.bins) <= 8
         assert len(documents) < 200
-        assert select_documents(histogram, [documents], mix).plan == find_cuts([table], mix).plan
+        assert select_documents(histogram, [documents], mix).plan == cuts_of_tables([table], mix).plan
 
 
 def test_merging_in_parts_is_merging_at_once():
     tables = [decisions_of(make_documents(200, "mixed", seed)) for seed in range(6)]
     histograms = [survey_table(table, Request(), MixSettings()) for table in tables]
     merge = MergeHistograms()
-    with mock.patch("transforms.mix_to_quota.PENDING_ROWS", 300):
+    with mock.patch("transforms.find_cuts.PENDING_ROWS", 300):
         halves = [merge.create_accumulator(), merge.create_accumulator()]
         for index, histogram in enumerate(histograms):
             halves[index % 2] = merge.add_input(halves[index % 2], histogram)
@@ -265,7 +267,7 @@ def test_pipeline_finds_the_cuts_that_memory_finds(tmp_path, count, kind, unit, 
     documents = make_documents(count, kind, 8)
     mix = MixSettings(human_quota="0.6", quota_unit=unit, max_documents=limit, target_shard_bytes=900)
     decided = write_shards(tmp_path, documents, shards)
-    expected = find_cuts([decisions_of(documents)], mix)
+    expected = cuts_of_tables([decisions_of(documents)], mix)
 
     def check(found: list) -> None:
         (cuts,) = found
@@ -282,7 +284,7 @@ def test_pipeline_finds_the_cuts_that_memory_finds(tmp_path, count, kind, unit, 
 def test_cuts_travel_between_workers():
     table = decisions_of(make_documents(300, "mixed", 8))
     mix = MixSettings(human_quota=Fraction(1, 3), quota_unit="tokens", target_shard_bytes=500)
-    cuts = find_cuts([table], mix)
+    cuts = cuts_of_tables([table], mix)
     again = pickle.loads(pickle.dumps(cuts))
     assert again.plan == cuts.plan
     assert apply_mix(table, again, mix).output_shard.tolist() == apply_mix(table, cuts, mix).output_shard.tolist()

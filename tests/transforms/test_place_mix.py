@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests.transforms.mix_documents import decisions_of, make_documents
 from transforms import survey_mix
-from transforms.mix_to_quota import apply_mix, find_cuts
+from transforms.apply_mix import apply_mix
+from transforms.find_cuts import cuts_of_tables
 from transforms.place_mix import Boundaries, place_human, place_other, seek_human, seek_other, shard_caps
 from transforms.plan_mix import MixSettings, plan_mix
 from transforms.survey_mix import HUMAN, OTHER, Selection, add_up
@@ -123,7 +124,7 @@ def test_a_documents_shard_is_the_number_of_boundaries_at_or_before_it(boundarie
 def test_placement_is_a_shuffle_unrelated_to_the_choice(seed):
     table = decisions_of(make_documents(400, "all human", seed))
     mix = MixSettings(human_quota="0.5", priority="quality", max_documents=200, num_shards=2, seed=seed)
-    outcome = apply_mix(table, find_cuts([table], mix), mix)
+    outcome = apply_mix(table, cuts_of_tables([table], mix), mix)
     quality = table["quality"].to_numpy()
     means = [quality[outcome.output_shard == shard].mean() for shard in range(2)]
     assert abs(means[0] - means[1]) < 0.1

@@ -13,7 +13,8 @@ from tests.texts import documents, write_jsonl
 from transforms.inputs import FieldNames, InputSpec
 from transforms.plan_splits import plan_splits
 from transforms.records import DOCUMENT_SCHEMA
-from transforms.score_documents import read_scored_metadata, recall_split, row_keys, score_batch, score_split, scored_schema
+from transforms.score_documents import row_keys, score_batch, score_split, scored_schema
+from transforms.scored_shards import read_scored_metadata, recall_split
 
 SETTINGS = ScoreSettings(scorers=("size", "gopher_quality", "gopher_repetition", "quality", "content_hash", "signature"))
 

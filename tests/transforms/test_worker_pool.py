@@ -11,7 +11,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.worker_pool import PoolDo, observe_results, start_pool, stop_pool
+from transforms.pool_steps import PoolDo
+from transforms.worker_pool import observe_results, start_pool, stop_pool
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
@@ -107,7 +108,9 @@ def test_processes_end_when_their_parent_is_killed(tmp_path):
         time.sleep(600)
         """
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    )
     children = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(children) == 2
     parent.kill()

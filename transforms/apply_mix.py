@@ -1,0 +1,85 @@
+"""Turns the cuts of a mix into a decision about each document of any shard by itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.place_mix import MixCuts
+from transforms.plan_mix import MixPlan, MixSettings
+from transforms.records import Reason, Stage
+from transforms.survey_mix import lies_before, read_alive
+
+_KEPT, _OVER_SIZE, _OVER_QUOTA, _SHARD_QUOTA = range(4)
+_REASONS = pa.array([None, Reason.OVER_SIZE.value, Reason.OVER_QUOTA.value, Reason.SHARD_QUOTA.value])
+
+
+@dataclass(frozen=True, eq=False)
+class MixOutcome:
+    """What the mix decides about the rows of one decided shard; every array has one entry a row, earlier rejections included."""
+
+    stage: pa.Array
+    """string: as before, and `mix` for the rows that the mix rejects."""
+    reason: pa.Array
+    """string: as before, and over_size, over_quota or shard_quota; null: published."""
+    value: pa.Array
+    """float32: for over_size the units available, for over_quota the human share without a quota, for shard_quota the share reached."""
+    limit: pa.Array
+    """float32: for over_size the size limit, for the other two the quota."""
+    output_shard: np.ndarray
+    """int32: published shard, 0..num_shards-1; -1: not published."""
+    placement_key: np.ndarray
+    """uint64: order of documents within a published shard (ties by address); 0 for rows rejected before."""
+
+
+def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings) -> MixOutcome:
+    """Decides about rows of `DECISION_SCHEMA`, all of one shard or any other part of the documents that the cuts were found for."""
+    table = pa.Table.from_batches([decisions]) if isinstance(decisions, pa.RecordBatch) else decisions
+    alive, selection = read_alive(table, settings), cuts.selection
+    keys, addresses, is_human = alive.priority, alive.addresses, alive.is_human
+    fates = np.where(lies_before(keys, addresses, selection.human), _KEPT, _OVER_SIZE)
+    other_fates = np.full(len(fates), _OVER_SIZE)
+    for cut, fate in ((selection.within_size, _OVER_QUOTA), (selection.within_quota, _SHARD_QUOTA), (selection.other, _KEPT)):
+        other_fates[lies_before(keys, addresses, cut)] = fate
+    fates = np.where(is_human, fates, other_fates)
+    shards = np.where(is_human, cuts.human.shards(alive.placement, addresses), cuts.other.shards(alive.placement, addresses))
+    places = np.searchsorted(cuts.straddlers, addresses)
+    found = np.flatnonzero(places < len(cuts.straddlers))
+    found = found[cuts.straddlers[places[found]] == addresses[found]]
+    shards[found] = cuts.straddler_shards[places[found]]
+    fates[found[shards[found] < 0]] = _SHARD_QUOTA
+
+    figures = _figures(cuts.plan)
+    codes = np.full(table.num_rows, _KEPT)
+    codes[alive.rows] = fates
+    output_shard = np.full(table.num_rows, -1, np.int32)
+    output_shard[alive.rows] = np.where(fates == _KEPT, shards, -1)
+    placement_key = np.zeros(table.num_rows, np.uint64)
+    placement_key[alive.rows] = alive.placement
+    is_rejected = pa.array(codes != _KEPT)
+    made = {
+        "stage": pa.scalar(Stage.MIX.value),
+        "reason": _REASONS.take(pa.array(codes)),
+        "value": pa.array(figures[codes, 0]),
+        "limit": pa.array(figures[codes, 1]),
+    }
+    merged = {name: pc.if_else(is_rejected, new, _flat(table[name])) for name, new in made.items()}
+    return MixOutcome(**merged, output_shard=output_shard, placement_key=placement_key)
+
+
+def _figures(plan: MixPlan) -> np.ndarray:
+    """float32 (4, 2): value and limit that explain each fate, the same for every document of it."""
+    settings, available = plan.settings, plan.human_available + plan.other_available
+    limits = [
+        (count, limit)
+        for count, limit in ((available.documents, settings.max_documents), (available.tokens, settings.max_tokens))
+        if limit is not None
+    ]
+    tightest = max(limits, key=lambda pair: pair[0] / pair[1], default=(available.documents, available.documents))
+    quota = float(settings.human_quota)
+    return np.array([(0, 0), tightest, (plan.share_before_quota, quota), (float(plan.human_share), quota)], np.float32)
+
+
+def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

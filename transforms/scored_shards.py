@@ -1,0 +1,66 @@
+"""What a scored shard says of itself: who made each score, with which settings, and the books of the records read.
+
+All of it stands in the shard's Parquet metadata, so a remix starts from the shards alone, without a scorer or its libraries.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.records import ScoredShard
+from transforms.storage import open_arrow
+
+FORMAT = 1
+"""Version of the scored shards' layout; `remix` refuses others."""
+METADATA_KEY = b"headwater"
+
+
+@dataclass(frozen=True)
+class SplitScored:
+    """What scoring one split left behind."""
+
+    shard: ScoredShard
+    """The scored shard; it may hold no documents."""
+    books: tuple[tuple[tuple[str, str, str, str, str], int], ...]
+    """Records read and dead, sorted: ((source, origin, "read" | "dead", stage, reason), count)."""
+    origin_conflicts: int
+    """Documents of a human input whose own field said machine."""
+    num_bytes: int
+    """Bytes of text in the shard."""
+    input_bytes: int
+    """Bytes of input that the split stands for."""
+    scored_by: str
+    """Scorers, versions and settings as JSON: shards that differ in it cannot be mixed."""
+
+
+def read_scored_metadata(path: str) -> dict:
+    """What a scored shard says of itself: format, scorers and their versions, settings, books. Raises ValueError if it is none."""
+    with open_arrow(path) as file:
+        try:
+            metadata = pq.read_schema(file).metadata or {}
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
+    if METADATA_KEY not in metadata:
+        raise ValueError(f"{path}: is not a scored shard of Headwater; give the scored/ folder that `headwater curate` left")
+    found = json.loads(metadata[METADATA_KEY])
+    if found["format"] != FORMAT:
+        raise ValueError(f"{path}: has the layout {found['format']}, this version reads {FORMAT}; score again with `headwater curate`")
+    return found
+
+
+def dead_letters_name(shard_name: str) -> str:
+    """Name of the dead letters' file of the split whose scored shard is `shard_name`."""
+    return f"{shard_name.removesuffix('.parquet')}.jsonl"
+
+
+def recall_split(path: str) -> list[SplitScored]:
+    """What `score_split` returned for the scored shard at `path`, from its metadata alone; a pool task of `remix`."""
+    about = read_scored_metadata(path)
+    with open_arrow(path) as file:
+        num_rows = pq.read_metadata(file).num_rows
+    books = tuple((tuple(key), count) for *key, count in about["books"])
+    shard = ScoredShard(path.rsplit("/", 1)[-1], path, num_rows)
+    scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
+    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by)]

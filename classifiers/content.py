@@ -7,8 +7,9 @@ import pyarrow as pa
 import xxhash
 from numba import njit
 
+from classifiers.pretokens import PRETOKENS
 from classifiers.text_batch import TextBatch
-from classifiers.words import PRETOKENS, SPACE, TABLE_SIZE, WORD_SPLITTER_VERSION, code_point_tables
+from classifiers.words import SPACE, TABLE_SIZE, WORD_SPLITTER_VERSION, code_point_tables
 
 TOKENIZER_CHUNK = 256
 """Texts given to a Hugging Face tokenizer at a time: bounds its memory."""

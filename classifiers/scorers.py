@@ -6,12 +6,15 @@ A scorer gives numbers and never drops anything; whoever decides reads the numbe
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from classifiers.text_batch import TextBatch
-from classifiers.words import PRETOKENS
+from classifiers.pretokens import PRETOKENS
+
+if TYPE_CHECKING:
+    # Brings its kernels' compiler along, which settings and names of fields do not need.
+    from classifiers.text_batch import TextBatch
 
 SCORER_NAMES = ("size", "gopher_quality", "gopher_repetition", "quality", "language", "ai_detector", "content_hash", "signature")
 """Every scorer, in the order of their columns."""
@@ -30,7 +33,7 @@ class Scorer(Protocol):
     fields: pa.Schema
     """The columns it makes."""
 
-    def score(self, batch: TextBatch) -> dict[str, pa.Array]:
+    def score(self, batch: "TextBatch") -> dict[str, pa.Array]:
         """One array of `len(batch)` for each of `fields`. Deterministic; a text's numbers do not depend on the rest of the batch."""
         ...
 
@@ -52,7 +55,9 @@ class ScoreSettings:
     tokenizer: str = PRETOKENS
     """What counts `tokens`: `headwater-pretokens-1`, or the path of a Hugging Face `tokenizers` JSON file."""
     ai_detector: str = "fast"
-    """Tier of the AI-text detector."""
+    """Name of the AI-text detector (`classifiers.detectors`)."""
+    ai_label: str = ""
+    """Labels of an `hf:` detector that mean machine-written, with commas; empty: told from their names."""
 
     def __post_init__(self):
         object.__setattr__(self, "scorers", tuple(self.scorers))
@@ -75,6 +80,8 @@ class ScoreSettings:
         for key in ("tokenizer", "ai_detector"):
             if not isinstance(getattr(self, key), str) or not getattr(self, key):
                 raise ValueError(f"{key} must be a name or path, not {getattr(self, key)!r}")
+        if not isinstance(self.ai_label, str):
+            raise ValueError(f"ai_label must be names of labels with commas, not {self.ai_label!r}")
 
 
 def make_scorers(settings: ScoreSettings) -> list[Scorer]:
@@ -82,7 +89,13 @@ def make_scorers(settings: ScoreSettings) -> list[Scorer]:
 
     Raises ValueError for a setting that a scorer refuses, and whatever a model's loader raises, with what to do about it.
     """
-    return [_scorer_class(name)(*_ARGUMENTS.get(name, lambda _: ())(settings)) for name in settings.scorers]
+    return [_make_scorer(name, settings) for name in settings.scorers]
+
+
+def _make_scorer(name: str, settings: ScoreSettings) -> Scorer:
+    if name == "ai_detector":
+        return _scorer_class(name)(settings.ai_detector, ai_label=settings.ai_label)
+    return _scorer_class(name)(*_ARGUMENTS.get(name, lambda _: ())(settings))
 
 
 def score_fields(settings: ScoreSettings) -> pa.Schema:
@@ -95,10 +108,12 @@ def warm_up(settings: ScoreSettings) -> None:
 
     Takes up to 25 s of CPU where nothing is cached yet, under 1 s afterwards. Raises what `make_scorers` raises.
     """
+    from classifiers.text_batch import TextBatch
+
     score(make_scorers(settings), TextBatch.of(["Every river begins as a spring.", ""]))
 
 
-def score(scorers: list[Scorer], batch: TextBatch) -> dict[str, pa.Array]:
+def score(scorers: list[Scorer], batch: "TextBatch") -> dict[str, pa.Array]:
     """The columns of all `scorers`, in order."""
     columns: dict[str, pa.Array] = {}
     for scorer in scorers:
@@ -107,10 +122,14 @@ def score(scorers: list[Scorer], batch: TextBatch) -> dict[str, pa.Array]:
 
 
 def _fields_of(name: str, settings: ScoreSettings) -> pa.Schema:
-    if name == "signature":  # the only scorer whose columns depend on settings
+    if name == "signature":
         from classifiers.signature import signature_fields
 
         return signature_fields(settings.bands, settings.rows_per_band)
+    if name == "ai_detector":
+        from classifiers.ai_detector import detector_fields
+
+        return detector_fields(settings.ai_detector)
     return _scorer_class(name).fields
 
 
@@ -133,7 +152,6 @@ _CLASSES = {
 
 _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
     "size": lambda settings: (settings.tokenizer,),
-    "ai_detector": lambda settings: (settings.ai_detector,),
     "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
 }
 """What the constructors take that take something."""

@@ -28,8 +28,6 @@ WORD_SPLITTER = "headwater-words-1"
 """Name of the splitting rules; a new name whenever they change."""
 WORD_SPLITTER_VERSION = f"{WORD_SPLITTER}+unicode-{unicodedata.unidata_version}"
 """Rules and the version of Unicode whose classes they use (a newer interpreter may know new letters)."""
-PRETOKENS = "headwater-pretokens-1"
-"""Name of the built-in token count, see `Words.pretokens`."""
 
 KIND_SYMBOL, KIND_WORD, KIND_LETTERS = 0, 1, 3
 """Values of `Words.kinds`: a run of symbols, a word, a word with at least one letter. Only a run of symbols has 0."""

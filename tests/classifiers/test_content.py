@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from classifiers.content import TOKENIZER_CHUNK, ContentHashScorer, SizeScorer, strip_whitespace
+from classifiers.pretokens import PRETOKENS
 from classifiers.text_batch import TextBatch
-from classifiers.words import PRETOKENS, WORD_SPLITTER
+from classifiers.words import WORD_SPLITTER
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifiers.pretokens import PRETOKENS
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, make_scorers, score, score_fields, warm_up
 from classifiers.text_batch import TextBatch
-from classifiers.words import PRETOKENS
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts, make_prose
 
 KERNELS = ("size", "gopher_quality", "gopher_repetition", "quality", "content_hash", "signature")

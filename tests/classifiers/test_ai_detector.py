@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.ai_detector import MIN_WORDS, AiDetectorScorer, FastModel, load_model, probability_of
+from classifiers.ai_detector import AiDetectorScorer, probability_of
 from classifiers.calibration import judge, load_calibration
+from classifiers.fast_model import MIN_WORDS, FastModel, load_model
 from classifiers.fasttext_member import FastTextSettings, train_fasttext
 from classifiers.hashed_ngrams import NgramSettings, fold_line
 from classifiers.text_batch import TextBatch
@@ -70,7 +71,7 @@ def test_marks_of_storage_do_not_change_the_score(scorer, change):
 
 def test_fields_are_as_declared_and_null_means_abstained(scorer):
     columns = scorer.score(TextBatch.of([MACHINE, "Too short.", ""]))
-    assert pa.schema([(name, column.type) for name, column in columns.items()]) == AiDetectorScorer.fields
+    assert pa.schema([(name, column.type) for name, column in columns.items()]) == scorer.fields
     assert columns["ai_abstained"].to_pylist() == [False, True, True]
     assert columns["ai_probability"].is_null().to_pylist() == [False, True, True]
 
@@ -122,7 +123,7 @@ def test_a_score_depends_neither_on_the_batch_nor_on_a_slice(texts, skipped):
 
 
 def test_unknown_kinds_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown 'slow'; known: fast"):
+    with pytest.raises(ValueError, match="unknown 'slow'; known: fast, deep, cascade, hf:PATH_OR_NAME, lm:PATH_OR_NAME"):
         AiDetectorScorer("slow")
 
 

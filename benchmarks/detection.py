@@ -55,7 +55,7 @@ def measure_cost(num_words: int) -> None:
     vocabulary = WORDS + ["".join(chosen.choices("abcdefghijklmnoprstu", k=chosen.randint(3, 9))) for _ in range(5_000)]
     batches = [TextBatch.of([_made_up(chosen, vocabulary, num_words) for _ in range(BATCH_TEXTS)]) for _ in range(BATCHES)]
     detector, language = AiDetectorScorer(), LanguageScorer()
-    ngrams = replace(detector.model, scale=detector.model.scale * (1, 1, 1, 0), fasttext=None)
+    ngrams = replace(detector.detector, scale=detector.detector.scale * (1, 1, 1, 0), fasttext=None)
     parts = ("words", lambda batch: batch.words), ("ai_detector", detector.score), ("n-grams", ngrams.log_odds), ("language", language.score)
     for name, work in parts:
         work(batches[0])

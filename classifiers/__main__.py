@@ -5,8 +5,8 @@ import os
 import sys
 
 from classifiers.ai_detector import AiDetectorScorer
-from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, load_calibration
-from classifiers.detectors import DETECTORS
+from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, Calibration, load_calibration
+from classifiers.detectors import DETECTORS, SHIPPED_CALIBRATIONS, detector_calibration, make_detector, parse_detector, weights_file
 from classifiers.fast_model import MODEL_FILE
 
 USAGE_ERROR = 2
@@ -54,13 +54,38 @@ def _run_calibrate(options: argparse.Namespace) -> None:
 def _run_evaluate(options: argparse.Namespace) -> None:
     import orjson
 
-    from classifiers.evaluate import evaluate, evaluate_leaving_sets_out, print_tables
+    from classifiers.evaluate import evaluate
+    from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
+    from classifiers.leave_out import evaluate_leaving_sets_out
+    from classifiers.report_tables import print_tables
 
-    run = evaluate_leaving_sets_out if options.leave_one_set_out else evaluate
-    report = run(options.data, options.max_false_positive_rate, options.seed)
-    if options.output:
-        _write(options.output, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+    sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
+    if options.leave_one_set_out:
+        if options.ai_detector != "fast" or options.model or options.calibration:
+            raise ValueError("--leave_one_set_out trains the fast detector again for each set: leave out --ai_detector, --model and --calibration")
+        report = evaluate_leaving_sets_out(options.data, options.max_false_positive_rate, options.seed, sets, report=_progress)
+    else:
+        detector = make_detector(options.ai_detector, model_path=options.model)
+        calibration = _own_calibration(options.ai_detector, detector.version, options.calibration)
+        report = evaluate(options.data, detector, calibration, options.max_false_positive_rate, options.seed, options.max_texts, sets)
+    if options.json:
+        _write(options.json, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     print_tables(report)
+
+
+def _own_calibration(spec: str, version: str, path: str | None) -> Calibration | None:
+    """The calibration at `path`, which must be the detector's, or the shipped one; None where none ships for this very version."""
+    kind, _ = parse_detector(spec)
+    if path is None and not (kind in SHIPPED_CALIBRATIONS and os.path.exists(weights_file(SHIPPED_CALIBRATIONS[kind]))):
+        return None
+    calibration = detector_calibration(spec, path)
+    if path is not None and calibration.detector != version:
+        raise ValueError(f"the calibration is of detector {calibration.detector}, not of {version}: calibrate again")
+    return calibration if calibration.detector == version else None
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _run_predict(options: argparse.Namespace) -> None:
@@ -101,9 +126,12 @@ def _make_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="what the detector finds and what it wrongly flags")
     evaluate.add_argument("--data", required=True, help="folder of the labelled sets")
+    evaluate.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
     evaluate.add_argument("--leave_one_set_out", action="store_true", help="train on all sets but one, test on that one, for each")
-    evaluate.add_argument("--output", default="", help="file for the figures as JSON")
+    evaluate.add_argument("--calibration", default=None, help="thresholds made by calibrate; default: the shipped ones")
+    evaluate.add_argument("--json", default="", help="file for the figures")
     evaluate.add_argument("--seed", type=int, default=0, help="of the training and the bootstrap")
+    evaluate.add_argument("--max_texts", type=int, default=4_000, help="texts of one set, label and attack, at most; fewer for a slow detector")
     evaluate.set_defaults(run=_run_evaluate)
 
     predict = commands.add_parser("predict", help="one line of output for each line of input")
@@ -116,7 +144,7 @@ def _make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--max_false_positive_rate", type=float, default=0.01, help=f"share of human text that may be flagged, {LOWEST_RATE} to {HIGHEST_RATE}"
         )
-    for command in (calibrate, predict):
+    for command in (calibrate, evaluate, predict):
         command.add_argument("--ai_detector", default="fast", help=f"kind of detector: {', '.join(DETECTORS)}")
         command.add_argument("--model", default=None, help="weights of that kind (the .npz; its .bin lies beside it); default: the shipped ones")
     return parser

@@ -1,212 +1,304 @@
-"""What the fast detector finds, what it wrongly flags, and how much of that storage alone would give away.
+"""What a detector finds, what it wrongly flags, and how much of that storage alone would give away.
 
-`evaluate` measures the shipped weights on text that training never saw. `evaluate_leaving_sets_out` trains again without each set
-and tests on all of it: the honest figure for text of another origin. False positives are measured by turns: the thresholds that
-judge a set's human texts come from the other sets alone.
+`evaluate` measures any detector on texts that the training of the shipped weights never saw. `evaluate_leaving_sets_out`
+(`classifiers.leave_out`) trains the fast one again without each set and tests on all of it: the honest figure for text of another
+origin. False positives stand twice, under the thresholds as they are and by turns: there the thresholds that judge a set's human
+texts come from the other sets alone.
+
+A report is nested plain values: sections, in each of them rows by name, in each row cells by name. A cell is a number, a name, a
+figure `{"value", "low", "high"}` or a share `{"share", "low", "high", "of"}`, both with 95 % intervals.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 
-from classifiers.ai_detector import AiDetectorScorer, probability_of
-from classifiers.calibrate import SHIPPED_TEXTS_PER_SOURCE, read_held_out_human, score_human_text
+from classifiers.ai_detector import probability_of
+from classifiers.calibrate import SHIPPED_TEXTS_PER_SOURCE
 from classifiers.calibration import DEFAULT_EDGES, Calibration, LengthThresholds, calibrate, judge
-from classifiers.fast_model import FastModel
+from classifiers.detectors import Detector
 from classifiers.format_baseline import fit_format_baseline, format_features
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, LabelledText, find_set, fraction_of, read_set
-from classifiers.metrics import auroc, bootstrap_interval, calibration_error, tpr_at_fpr, wilson_interval
-from classifiers.train import (
-    Corpus,
-    TrainSettings,
-    balanced_weights,
-    batch_of,
-    fit_model,
-    fit_scale,
-    fold_corpus,
-    is_held_out,
-    piece_weights,
-    read_training_texts,
-    without_set,
-)
+from classifiers.metrics import calibration_error, measure_separation, reliability, wilson_interval
+from classifiers.train import balanced_weights, batch_of, is_held_out
 
-UNSEEN_TEXTS = 10_000
-"""Texts of an unseen set that are scored, at most."""
-
-HumanScores = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""For each human source its probabilities (nan where abstained) and words."""
+RATES = {"TPR@1%": 0.01, "TPR@5%": 0.05}
+"""False-positive rates at which true positives are counted."""
+REPEATS = 400
+"""Draws of the bootstrap behind the intervals of a set; generators and attacks, of which there are many, get half."""
+MAX_TEXTS = 4_000
+"""Texts of one set, label and attack that are scored, at most, unless told otherwise."""
+FORMAT_TEXTS = 1_500
+"""Texts of one set and label that the format-only baseline is fitted to, at most."""
+WRITERS = {
+    "native: student essays": ("outfox", "student_essay"),
+    "native: essays": ("sakibsh_llm", "essay"),
+    "non-native: TOEFL essays": ("rexshijaku", "toefl_essay"),
+}
+"""Human essays, whose writers grew up with English or learned it later, by set and domain."""
+BATCH_TEXTS = 1_000
 
 
-def evaluate(folder: str, max_false_positive_rate: float, seed: int) -> dict:
-    """Figures of the shipped weights on held-out texts of `folder`, as plain numbers in nested dicts. Raises FileNotFoundError."""
-    scorer = AiDetectorScorer()
-    human = {name: score_human_text(scorer, [text.text for text in texts]) for name, texts in read_held_out_human(folder).items()}
-    everyone = _balanced_calibration(human)
-    thresholds = everyone.thresholds(max_false_positive_rate)
-    report: dict = {"detector": scorer.version, "max_false_positive_rate": max_false_positive_rate}
-    report["false_positives_by_turns"] = {name: _turn(human, name, max_false_positive_rate) for name in human}
-    report["sets"], report["generators"], report["attacks"] = {}, {}, {}
-    for name in MIXED_SETS:
-        texts = [text for text in read_set(folder, name) if is_held_out(text)]
-        odds, probability, words = _score(scorer.detector, texts)
-        clean = np.array([text.attack == "none" for text in texts])
-        machine = np.array([text.is_machine for text in texts])
-        flagged, judged = judge(probability, words, thresholds)
-        by_generator = np.array([text.generator for text in texts])
-        by_attack = np.array([text.attack for text in texts])
-        found = _share(flagged[clean & machine], judged[clean & machine], "flagged_machine")
-        report["sets"][name] = _separation(odds[clean], machine[clean], seed) | found
-        for generator in sorted(set(by_generator[clean & machine])):
-            chosen = clean & (~machine | (by_generator == generator))
-            report["generators"][f"{name}: {generator}"] = _separation(odds[chosen], machine[chosen], seed, repeats=0) | _share(
-                flagged[chosen & machine], judged[chosen & machine], "flagged_machine"
-            )
-        for attack in sorted(set(by_attack)):
-            chosen = (clean & ~machine) | ((by_attack == attack) & machine)
-            same = by_attack == attack
-            report["attacks"][f"{name}: {attack}"] = (
-                _separation(odds[chosen], machine[chosen], seed, repeats=0)
-                | _share(flagged[same & machine], judged[same & machine], "flagged_machine")
-                | _share(flagged[same & ~machine], judged[same & ~machine], "flagged_human")
-            )
-    report["unseen"] = {name: _unseen(folder, name, scorer, everyone, max_false_positive_rate) for name in UNSEEN_SETS if _exists(folder, name)}
-    return report
+@dataclass(frozen=True, eq=False)
+class ScoredSet:
+    """Texts and what a detector made of them."""
+
+    texts: Sequence[LabelledText]
+    """The texts."""
+    odds: np.ndarray
+    """float64[n]: log odds, also where the detector abstained."""
+    probability: np.ndarray
+    """float32[n]: nan where it abstained."""
+    words: np.ndarray
+    """int32[n]."""
+
+    @cached_property
+    def machine(self) -> np.ndarray:
+        """bool[n]: whether a model wrote it."""
+        return np.array([text.is_machine for text in self.texts], bool)
+
+    @cached_property
+    def attacks(self) -> np.ndarray:
+        """str[n]: how it was disguised, `none` for clean text; what was done to people's texts is called as what was done to models'."""
+        return np.array([text.attack.removesuffix("_llm").removesuffix("_human") for text in self.texts], str)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """int[n]: texts of equal number are rewrites of one original."""
+        return np.unique([text.group for text in self.texts], return_inverse=True)[1] if self.texts else np.empty(0, int)
+
+    def where(self, chosen: np.ndarray) -> "ScoredSet":
+        """The texts at which `chosen` (bool[n]) is true."""
+        texts = [text for text, keep in zip(self.texts, chosen.tolist(), strict=True) if keep]
+        return ScoredSet(texts, self.odds[chosen], self.probability[chosen], self.words[chosen])
 
 
-def evaluate_leaving_sets_out(folder: str, max_false_positive_rate: float, seed: int, settings: TrainSettings | None = None) -> dict:
-    """Figures when each set in turn is left out of training and of calibration; about 9 CPU-minutes."""
-    settings = settings or TrainSettings(seed=seed)
-    corpus = fold_corpus(read_training_texts(folder, settings), settings.ngrams.max_words)
-    held_out = read_held_out_human(folder)
-    report: dict = {"max_false_positive_rate": max_false_positive_rate, "sets": {}, "format_only": {}, "false_positives_left_out": {}}
-    outcomes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name in MIXED_SETS + HUMAN_SETS:
-        left_out = [text for text in read_set(folder, name) if text.attack == "none"]
-        left_out = sorted(left_out, key=lambda text: fraction_of(text.text, seed))
-        if name not in MIXED_SETS:
-            left_out = left_out[:UNSEEN_TEXTS]
-        part = without_set(corpus, name, left_out)
-        model = fit_model(part, settings)
-        odds, probability, words = _score(model, left_out)
-        machine = np.array([text.is_machine for text in left_out])
-        others = {other: _score(model, texts)[1:] for other, texts in held_out.items() if other != name}
-        thresholds = _balanced_calibration(others).thresholds(max_false_positive_rate)
-        flagged, judged = judge(probability, words, thresholds)
-        report["false_positives_left_out"][name] = _by_length(flagged[~machine], judged[~machine], words[~machine], thresholds)
+def evaluate(
+    folder: str,
+    detector: Detector,
+    calibration: Calibration | None,
+    max_false_positive_rate: float,
+    seed: int = 0,
+    max_texts: int = MAX_TEXTS,
+    sets: Sequence[str] = MIXED_SETS + HUMAN_SETS,
+) -> dict:
+    """Figures of `detector` on held-out texts of `sets` in `folder`, at most `max_texts` of each set, label and attack.
+
+    Without a `calibration` thresholds are made from the held-out human texts themselves, as the shipped ones are. Raises
+    FileNotFoundError for a set that is missing, ValueError for a rate that cannot be promised. Deterministic.
+    """
+    scored, format_texts = {}, []
+    for name in sets:
+        texts = read_set(folder, name)
+        scored[name] = score_texts(detector, limit_texts([text for text in texts if is_held_out(text)], max_texts))
         if name in MIXED_SETS:
-            report["sets"][name] = _separation(odds, machine, seed) | _share(flagged[machine], judged[machine], "flagged_machine")
-            report["format_only"][name] = _format_only(part, left_out, settings, seed)
-            outcomes[name] = odds, machine
-    for table in ("sets", "format_only"):
-        rows = report[table].values()
-        report[table]["mean"] = {key: float(np.mean([row[key] for row in rows])) for key in ("auroc", "tpr_at_1_percent", "tpr_at_5_percent")}
-    report["calibration_error"] = _left_out_calibration_error(outcomes)
+            clean = [text for text in texts if text.attack == "none" and not is_held_out(text)]
+            format_texts += limit_texts(clean, FORMAT_TEXTS)
+    human = {name: one.where(~one.machine & (one.attacks == "none")) for name, one in scored.items()}
+    mixed = {name: one for name, one in scored.items() if name in MIXED_SETS}
+    thresholds = (calibration or balanced_calibration(human)).thresholds(max_false_positive_rate)
+    turns = thresholds_by_turns(human, max_false_positive_rate)
+    baseline = FormatBaseline(format_texts)
+    unseen = {name: score_texts(detector, limit_texts(read_set(folder, name), max_texts)) for name in UNSEEN_SETS if _exists(folder, name)}
+    report: dict = {
+        "about": {
+            "detector": detector.version,
+            "texts": "held out of the training of the shipped weights, from sets that were trained on",
+            "thresholds": f"calibration {calibration.digest}" if calibration else "made from the held-out human texts below",
+            "max_false_positive_rate": max_false_positive_rate,
+        },
+        "sets": separation_table({name: one.where(one.attacks == "none") for name, one in mixed.items()}, thresholds, seed, baseline),
+        "generators": _by_generator(mixed, thresholds, seed),
+        "attacks": _by_attack(mixed, thresholds, seed),
+        "lengths": _by_length_group(mixed, thresholds, seed),
+        "false_positives": {name: false_positives(one, thresholds) for name, one in human.items()},
+        "false_positives_by_turns": {name: false_positives(one, turns[name]) for name, one in human.items()},
+        "writers": writers_table(human, {"flagged": dict.fromkeys(human, thresholds), "flagged by turns": turns}),
+        "unseen": {name: false_positives(one, thresholds) for name, one in unseen.items()},
+    }
+    report |= reliability_tables({name: one.where(one.attacks == "none") for name, one in mixed.items()})
     return report
 
 
-def print_tables(report: Mapping, report_line: Callable[[str], None] = print) -> None:
-    """Every table of a report, one line a row."""
-    for title, content in report.items():
-        if not isinstance(content, Mapping):
-            report_line(f"{title}: {content}")
-            continue
-        report_line(f"\n{title}")
-        for name, row in content.items():
-            cells = " ".join(f"{key} {_cell(value)}" for key, value in row.items()) if isinstance(row, Mapping) else _cell(row)
-            report_line(f"  {name:<44} {cells}")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_cell(item)}" for key, item in value.items()) + "}"
-    return "[" + ", ".join(_cell(item) for item in value) + "]" if isinstance(value, tuple | list) else str(value)
-
-
-def _score(model: FastModel, texts: Sequence[LabelledText]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log odds, probabilities (float32, nan where abstained) and words of `texts`."""
-    odds, probabilities, words = [np.empty(0)], [np.empty(0, np.float32)], [np.empty(0, np.int32)]
-    for start in range(0, len(texts), 1000):
-        batch = batch_of(texts[start : start + 1000])
-        some_odds, abstained = model.log_odds(batch)
+def score_texts(detector: Detector, texts: Sequence[LabelledText]) -> ScoredSet:
+    """What `detector` makes of `texts`."""
+    odds, probability, words = [np.empty(0)], [np.empty(0, np.float32)], [np.empty(0, np.int32)]
+    for start in range(0, len(texts), BATCH_TEXTS):
+        batch = batch_of(texts[start : start + BATCH_TEXTS])
+        some_odds, abstained = detector.log_odds(batch)
         odds.append(some_odds)
-        probabilities.append(np.where(abstained, np.float32(np.nan), probability_of(some_odds)))
+        probability.append(np.where(abstained, np.float32(np.nan), probability_of(some_odds)))
         words.append(batch.words.counts)
-    return np.concatenate(odds), np.concatenate(probabilities), np.concatenate(words)
+    return ScoredSet(texts, np.concatenate(odds), np.concatenate(probability), np.concatenate(words))
 
 
-def _separation(scores: np.ndarray, machine: np.ndarray, seed: int, repeats: int = 200) -> dict:
-    """AUROC and true-positive rates, with bootstrap intervals if `repeats`; abstentions are not considered."""
-    row: dict = {"human": int((~machine).sum()), "machine": int(machine.sum())}
-    measures = {"auroc": auroc, "tpr_at_1_percent": partial(tpr_at_fpr, rate=0.01), "tpr_at_5_percent": partial(tpr_at_fpr, rate=0.05)}
-    for key, measure in measures.items():
-        row[key] = measure(scores, machine)
-        if repeats:
-            row[f"{key}_interval"] = bootstrap_interval(measure, scores, machine, repeats, seed)
-    return row
+def limit_texts(texts: Sequence[LabelledText], max_texts: int) -> list[LabelledText]:
+    """Of each label and attack the `max_texts` whose hash is lowest, in the order of that hash."""
+    taken: dict[tuple[bool, str], int] = {}
+    chosen = []
+    for text in sorted(texts, key=lambda text: fraction_of(text.text, 1)):
+        cell = text.is_machine, text.attack
+        taken[cell] = taken.get(cell, 0) + 1
+        if taken[cell] <= max_texts:
+            chosen.append(text)
+    return chosen
 
 
-def _share(flagged: np.ndarray, judged: np.ndarray, name: str) -> dict:
-    """Share flagged of all texts, and share that could not be judged."""
-    if not len(flagged):
-        return {}
-    return {name: float(flagged.mean()), f"{name}_abstained": float((~judged).mean())}
+class FormatBaseline:
+    """The format-only baseline, fitted to clean texts in which every set and label weighs the same."""
+
+    def __init__(self, texts: Sequence[LabelledText]):
+        self._texts = texts
+        self._features = format_features([text.text for text in texts])
+        self._machine = np.array([text.is_machine for text in texts], bool)
+        cells = [(text.set_name, text.is_machine) for text in texts]
+        sizes = {cell: cells.count(cell) for cell in set(cells)}
+        self._weights = np.array([1.0 / sizes[cell] for cell in cells])
+
+    def score(self, texts: Sequence[LabelledText], without_set: str = "") -> np.ndarray:
+        """Scores of `texts` by factors fitted without the texts of `without_set`; nan where there is no text of both labels to fit to."""
+        used = np.array([text.set_name != without_set for text in self._texts], bool)
+        machine = self._machine[used]
+        if not used.any() or machine.all() or not machine.any():
+            return np.full(len(texts), np.nan)
+        factors = fit_format_baseline(self._features[used], machine, self._weights[used])
+        return format_features([text.text for text in texts]) @ factors
 
 
-def _balanced_calibration(human: HumanScores) -> Calibration:
-    """Thresholds as the shipped ones are made."""
-    return calibrate(human, "evaluation", DEFAULT_EDGES, SHIPPED_TEXTS_PER_SOURCE)
-
-
-def _turn(human: HumanScores, name: str, rate: float) -> dict:
-    """Realised false positives of one source under thresholds from all others."""
-    thresholds = _balanced_calibration({other: scores for other, scores in human.items() if other != name}).thresholds(rate)
-    probability, words = human[name]
-    return _by_length(*judge(probability, words, thresholds), words, thresholds)
-
-
-def _by_length(flagged: np.ndarray, judged: np.ndarray, words: np.ndarray, thresholds: LengthThresholds) -> dict:
-    """Flagged share of judged human texts, overall and by length group, each with texts and Wilson interval."""
-    group = np.searchsorted(np.array(thresholds.edges), words, side="right") - 1
-    rows = {"all": judged} | {f"from_{edge}_words": judged & (group == index) for index, edge in enumerate(thresholds.edges)}
+def separation(one: ScoredSet, thresholds: LengthThresholds, seed: int, repeats: int = REPEATS) -> dict:
+    """One row: texts, AUROC, true positives (abstentions not considered), and what the thresholds find of the machine texts."""
+    measured = measure_separation(one.odds, one.machine, tuple(RATES.values()), one.groups, repeats, seed)
+    flagged, judged = judge(one.probability, one.words, thresholds)
     return {
-        key: {"texts": int(chosen.sum()), "fpr": float(flagged[chosen].mean()) if chosen.any() else float("nan"),
-              "interval": wilson_interval(int(flagged[chosen].sum()), int(chosen.sum()))}
-        for key, chosen in rows.items()
-    } | {"abstained": float((~judged).mean())}  # fmt: skip
+        "human": int((~one.machine).sum()),
+        "machine": int(one.machine.sum()),
+        **{name: asdict(figure) for name, figure in zip(("AUROC", *RATES), measured, strict=True)},
+        "flagged": share_of(flagged[one.machine]),
+        "abstained": float((~judged).mean()) if len(judged) else None,
+    }
 
 
-def _unseen(folder: str, name: str, scorer: AiDetectorScorer, calibration: Calibration, rate: float) -> dict:
-    """Flagged share of a set that neither training nor calibration may touch."""
-    texts = sorted(read_set(folder, name), key=lambda text: fraction_of(text.text, 0))[:UNSEEN_TEXTS]
-    _, probability, words = _score(scorer.detector, texts)
-    thresholds = calibration.thresholds(rate)
-    return _by_length(*judge(probability, words, thresholds), words, thresholds)
+def separation_table(
+    sets: Mapping[str, ScoredSet],
+    thresholds: LengthThresholds | Mapping[str, LengthThresholds],
+    seed: int,
+    baseline: FormatBaseline,
+    left_out: bool = False,
+) -> dict:
+    """A row of `separation` for each set, with the format-only baseline beside it, and the means; `thresholds` may be one for each set."""
+    rows = {}
+    for name, one in sets.items():
+        own = thresholds if isinstance(thresholds, LengthThresholds) else thresholds[name]
+        format_scores = baseline.score(one.texts, name if left_out else "")
+        by_format = measure_separation(format_scores, one.machine, tuple(RATES.values()))
+        rows[name] = separation(one, own, seed) | {f"format {key}": figure.value for key, figure in zip(("AUROC", *RATES), by_format, strict=True)}
+    means = {key: float(np.mean([row[key]["value"] for row in rows.values()])) for key in ("AUROC", *RATES)}
+    means |= {f"format {key}": float(np.mean([row[f"format {key}"] for row in rows.values()])) for key in ("AUROC", *RATES)}
+    return rows | {"mean": means}
 
 
-def _format_only(part: Corpus, left_out: Sequence[LabelledText], settings: TrainSettings, seed: int) -> dict:
-    """The format-only baseline, trained and tested on the very same texts (of the training texts one in four)."""
-    chosen = [text for text in part.texts if fraction_of(text.text, seed) < 0.25]
-    machine = np.array([text.is_machine for text in chosen])
-    factors = fit_format_baseline(
-        format_features([text.text for text in chosen]), machine, piece_weights(chosen, np.arange(len(chosen)), settings).astype(np.float64)
+def share_of(hits: np.ndarray) -> dict | None:
+    """Share of bool[n] `hits` with its Wilson interval; None of nothing."""
+    if not len(hits):
+        return None
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return {"share": float(hits.mean()), "low": low, "high": high, "of": len(hits)}
+
+
+def balanced_calibration(human: Mapping[str, ScoredSet]) -> Calibration:
+    """Thresholds as the shipped ones are made, from these human texts."""
+    scores = {name: (one.probability, one.words) for name, one in human.items()}
+    return calibrate(scores, "evaluation", DEFAULT_EDGES, SHIPPED_TEXTS_PER_SOURCE)
+
+
+def thresholds_by_turns(human: Mapping[str, ScoredSet], rate: float) -> dict[str, LengthThresholds]:
+    """For each set the thresholds that come from all others."""
+    return {name: balanced_calibration({other: one for other, one in human.items() if other != name}).thresholds(rate) for name in human}
+
+
+def false_positives(one: ScoredSet, thresholds: LengthThresholds) -> dict:
+    """Flagged share of the texts that could be judged, overall and by length group, and the share that could not."""
+    flagged, judged = judge(one.probability, one.words, thresholds)
+    row = {"all": share_of(flagged[judged])}
+    for label, inside in length_groups(one.words, thresholds.edges).items():
+        row[label] = share_of(flagged[judged & inside])
+    return row | {"abstained": float((~judged).mean()) if len(judged) else None}
+
+
+def length_groups(words: np.ndarray, edges: Sequence[int]) -> dict[str, np.ndarray]:
+    """Which texts (bool[n]) lie in each length group, by a name such as `50-99 words`."""
+    index = np.searchsorted(np.array(edges), words, side="right") - 1
+    names = [f"{low}-{high - 1} words" for low, high in itertools.pairwise(edges)] + [f"{edges[-1]}+ words"]
+    return {name: index == place for place, name in enumerate(names)}
+
+
+def reliability_tables(sets: Mapping[str, ScoredSet]) -> dict:
+    """Sections `reliability` (bins of all sets, in which each set and label weighs the same) and `calibration_error` (of each set)."""
+    judged = {name: one.where(~np.isnan(one.probability)) for name, one in sets.items()}
+    judged = {name: one for name, one in judged.items() if one.machine.any() and not one.machine.all()}
+    errors = {name: calibration_error(one.probability, one.machine, balanced_weights(one.machine)) for name, one in judged.items()}
+    if not judged:
+        return {"reliability": {}, "calibration_error": {}}
+    together = [
+        np.concatenate(parts)
+        for parts in zip(*((one.probability, one.machine, balanced_weights(one.machine)) for one in judged.values()), strict=True)
+    ]
+    bins = {
+        f"{one.low:.2f}": {"texts": one.texts, "weight": one.weight, "said": one.probability, "machine": one.machine}
+        for one in reliability(*together)
+    }
+    rows = {name: {"ECE": error} for name, error in errors.items()}
+    rows["mean"] = {"ECE": float(np.mean(list(errors.values())))}
+    return {"reliability": bins, "calibration_error": rows | {"all together": {"ECE": calibration_error(*together)}}}
+
+
+def _by_generator(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
+    rows = {}
+    for name, one in sets.items():
+        clean = one.where(one.attacks == "none")
+        generators = np.array([text.generator for text in clean.texts], str)
+        for generator in sorted(set(generators[clean.machine])):
+            chosen = clean.where(~clean.machine | (generators == generator))
+            rows[f"{name}: {generator}"] = separation(chosen, thresholds, seed, REPEATS // 2)
+    return rows
+
+
+def _by_attack(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
+    """Disguised machine texts against clean human ones of their set; beside it how many human texts under the same attack are flagged."""
+    rows = {}
+    for name, one in sets.items():
+        for attack in sorted(set(one.attacks)) if (one.attacks != "none").any() else ():
+            same = one.attacks == attack
+            row = separation(one.where((one.machine & same) | (~one.machine & (one.attacks == "none"))), thresholds, seed, REPEATS // 2)
+            people = one.where(same & ~one.machine)
+            rows[f"{name}: {attack}"] = row | {"flagged human": share_of(judge(people.probability, people.words, thresholds)[0])}
+    return rows
+
+
+def _by_length_group(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
+    clean = [one.where(one.attacks == "none") for one in sets.values()]
+    together = ScoredSet(
+        [text for one in clean for text in one.texts],
+        *(np.concatenate([getattr(one, key) for one in clean]) for key in ("odds", "probability", "words")),
     )
-    return _separation(format_features([text.text for text in left_out]) @ factors, np.array([text.is_machine for text in left_out]), seed, repeats=0)
+    return {
+        name: separation(together.where(inside), thresholds, seed, REPEATS // 2)
+        for name, inside in length_groups(together.words, thresholds.edges).items()
+    }
 
 
-def _left_out_calibration_error(outcomes: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict:
-    """Expected calibration error of each left-out set when the scale comes from the other left-out sets; human and machine weigh the same."""
-    errors = {}
-    for name, (odds, machine) in outcomes.items():
-        others = [outcome for other, outcome in outcomes.items() if other != name]
-        intercept, factor = fit_scale(
-            np.concatenate([scores for scores, _ in others]), np.concatenate([labels for _, labels in others]),
-            np.concatenate([balanced_weights(labels) for _, labels in others]),
-        )  # fmt: skip
-        errors[name] = calibration_error(probability_of(intercept + factor * odds), machine, balanced_weights(machine))
-    return errors | {"mean": float(np.mean(list(errors.values())))}
+def writers_table(human: Mapping[str, ScoredSet], thresholds: Mapping[str, Mapping[str, LengthThresholds]]) -> dict:
+    """False positives on essays of native and of non-native writers; `thresholds` are those of each set, by title of the column."""
+    rows = {}
+    for title, (name, domain) in WRITERS.items():
+        if name not in human:
+            continue
+        essays = human[name].where(np.array([text.domain == domain for text in human[name].texts], bool))
+        rows[f"{title} ({name})"] = {column: false_positives(essays, by_set[name])["all"] for column, by_set in thresholds.items()}
+    return rows
 
 
 def _exists(folder: str, name: str) -> bool:

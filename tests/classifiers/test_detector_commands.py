@@ -11,7 +11,6 @@ import zstandard
 from classifiers.__main__ import main
 from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import load_calibration
-from classifiers.evaluate import evaluate_leaving_sets_out, print_tables
 from classifiers.fasttext_member import FastTextSettings
 from classifiers.hashed_ngrams import NgramSettings, fold_line
 from classifiers.train import (
@@ -202,36 +201,15 @@ def test_a_glob_that_matches_nothing_ends_with_2(tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-def test_leaving_sets_out_reports_every_set_beside_the_format_baseline(data, monkeypatch):
-    monkeypatch.setattr("classifiers.evaluate.MIXED_SETS", ("l2r21", "raidar"))
-    monkeypatch.setattr("classifiers.evaluate.HUMAN_SETS", ("human_imdb_2011",))
-    monkeypatch.setattr("classifiers.evaluate.read_held_out_human", lambda folder: _held_out(folder))
-    monkeypatch.setattr("classifiers.evaluate.read_training_texts", lambda folder, settings: read_training_texts(folder, settings, SETS))
-    report = evaluate_leaving_sets_out(str(data), 0.05, 0, SMALL)
-    assert report["sets"]["mean"]["auroc"] > 0.99
-    assert set(report["format_only"]) == {"l2r21", "raidar", "mean"}
-    assert set(report["false_positives_left_out"]) == set(SETS)
-    assert 0 <= report["calibration_error"]["mean"] <= 1
-    lines = []
-    print_tables(report, lines.append)
-    assert any("l2r21" in line and "auroc" in line for line in lines)
-
-
-def _held_out(folder):
-    from classifiers.calibrate import read_held_out_human
-
-    return read_held_out_human(folder, SETS)
-
-
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="needs the labelled sets of ../shared/data")
 def test_the_shipped_weights_separate_essays_that_nobody_trained_on():
-    from classifiers.evaluate import _score
+    from classifiers.evaluate import score_texts
     from classifiers.labelled_text import read_set
     from classifiers.metrics import auroc
 
     texts = [text for text in read_set(str(SHARED_DATA), "outfox") if is_held_out(text) and text.attack == "none" and text.generator != "flan_t5_xxl"]
-    odds, _, _ = _score(AiDetectorScorer().detector, texts)
-    assert auroc(odds, np.array([text.is_machine for text in texts])) > 0.9
+    scored = score_texts(AiDetectorScorer().detector, texts)
+    assert auroc(scored.odds, scored.machine) > 0.9
 
 
 def test_the_benchmark_measures_every_part(capsys):

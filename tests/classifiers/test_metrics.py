@@ -1,40 +1,104 @@
-"""Measures of separation against their definitions."""
+"""Measures of separation and of calibration against their definitions, counted slowly in plain Python."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.format_baseline import fit_format_baseline, format_features
-from classifiers.metrics import auroc, bootstrap_interval, calibration_error, tpr_at_fpr, wilson_interval
+from classifiers.metrics import (
+    CALIBRATION_BINS,
+    auroc,
+    calibration_error,
+    measure_separation,
+    reliability,
+    tpr_at_fpr,
+    wilson_interval,
+)
 
 scored = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=40)
+RATES = (0.0, 0.01, 0.05, 0.3)
+
+
+def arrays(pairs):
+    return np.array([score for score, _ in pairs], float), np.array([label for _, label in pairs])
+
+
+def slow_auroc(scores, machine):
+    pairs = [1.0 if m > h else 0.5 if m == h else 0.0 for m in scores[machine] for h in scores[~machine]]
+    return np.mean(pairs) if pairs else math.nan
+
+
+def slow_tpr(scores, machine, rate):
+    human = scores[~machine]
+    return max((float((scores[machine] > cut).mean()) for cut in human if (human > cut).sum() <= int(rate * len(human))), default=0.0)
 
 
 @settings(deadline=None)
 @given(scored)
 def test_auroc_is_the_share_of_pairs_in_order(pairs):
-    scores, machine = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs])
-    expected = [1.0 if m > h else 0.5 if m == h else 0.0 for m in scores[machine] for h in scores[~machine]]
-    result = auroc(scores, machine)
-    assert math.isnan(result) if not expected else result == pytest.approx(np.mean(expected))
+    scores, machine = arrays(pairs)
+    assert auroc(scores, machine) == pytest.approx(slow_auroc(scores, machine), nan_ok=True)
 
 
 @settings(deadline=None)
-@given(scored, st.sampled_from([0.0, 0.01, 0.05, 0.3]))
+@given(scored)
+def test_auroc_turns_over_with_the_scores_and_ignores_their_scale(pairs):
+    scores, machine = arrays(pairs)
+    assert auroc(-scores, machine) == pytest.approx(1 - auroc(scores, machine), nan_ok=True)
+    assert auroc(np.exp(scores), machine) == pytest.approx(auroc(scores, machine), nan_ok=True)
+
+
+@settings(deadline=None)
+@given(scored, st.sampled_from(RATES))
 def test_the_threshold_of_tpr_lets_no_more_humans_pass_than_allowed(pairs, rate):
-    scores, machine = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs])
+    scores, machine = arrays(pairs)
     result = tpr_at_fpr(scores, machine, rate)
     if machine.all() or not machine.any():
         assert math.isnan(result)
-        return
-    best = max(
-        (float((scores[machine] > cut).mean()) for cut in scores[~machine] if (scores[~machine] > cut).sum() <= rate * (~machine).sum()), default=0.0
+    else:
+        assert result == slow_tpr(scores, machine, rate)
+
+
+@settings(deadline=None)
+@given(scored)
+def test_without_repeats_there_are_figures_and_no_intervals(pairs):
+    scores, machine = arrays(pairs)
+    measured = measure_separation(scores, machine, RATES)
+    assert [one.value for one in measured] == pytest.approx(
+        [auroc(scores, machine), *(tpr_at_fpr(scores, machine, rate) for rate in RATES)], nan_ok=True
     )
-    assert result == best
+    assert all(math.isnan(one.low) and math.isnan(one.high) for one in measured)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(0, 5)), min_size=2, max_size=25),
+    st.integers(0, 2**31),
+    st.sampled_from([1, 5, 40]),
+)
+def test_counting_all_repeats_at_once_gives_what_drawing_groups_one_by_one_gives(rows, seed, repeats):
+    scores, machine = arrays([row[:2] for row in rows])
+    _, groups = np.unique([row[2] for row in rows], return_inverse=True)
+    measured = measure_separation(scores, machine, (0.05, 0.3), groups, repeats, seed)
+    if machine.all() or not machine.any():
+        assert all(math.isnan(one.value) for one in measured)
+        return
+    random, draws = np.random.default_rng(seed), []
+    num_groups = groups.max() + 1
+    for count in [min(32, repeats - begin) for begin in range(0, repeats, 32)]:
+        for picks in random.integers(0, num_groups, (count, num_groups)):
+            chosen = np.concatenate([np.flatnonzero(groups == pick) for pick in picks])
+            some, labels = scores[chosen], machine[chosen]
+            if labels.any() and not labels.all():
+                draws.append([slow_auroc(some, labels), slow_tpr(some, labels, 0.05), slow_tpr(some, labels, 0.3)])
+    if draws:
+        ends = np.quantile(draws, [0.025, 0.975], axis=0)
+        assert [one.low for one in measured] == pytest.approx(ends[0].tolist())
+        assert [one.high for one in measured] == pytest.approx(ends[1].tolist())
+    else:
+        assert all(math.isnan(one.low) for one in measured)
 
 
 def test_intervals_hold_their_estimate_and_shrink_with_more_texts():
@@ -43,11 +107,28 @@ def test_intervals_hold_their_estimate_and_shrink_with_more_texts():
     for count in (100, 2_000):
         machine = np.arange(count) % 2 == 0
         scores = random.normal(machine * 1.5, 1)
-        low, high = bootstrap_interval(auroc, scores, machine)
-        assert low <= auroc(scores, machine) <= high
-        widths.append(high - low)
-    assert widths[1] < widths[0]
-    assert math.isnan(bootstrap_interval(partial(tpr_at_fpr, rate=0.1), np.ones(3), np.ones(3, bool))[0])
+        for one in measure_separation(scores, machine, (0.05,), repeats=200):
+            assert one.low <= one.value <= one.high
+            widths.append(one.high - one.low)
+    assert widths[2] < widths[0] and widths[3] < widths[1]
+
+
+def test_texts_that_come_in_groups_are_less_sure_than_as_many_independent_ones():
+    random = np.random.default_rng(3)
+    machine = np.tile([False, True], 300)
+    groups = np.repeat(np.arange(30), 20)
+    scores = random.normal(machine * 1.0, 1) + random.normal(0, 2, 30)[groups]
+    (alone, *_), (together, *_) = (measure_separation(scores, machine, (), which, 200) for which in (None, groups))
+    assert alone.value == together.value
+    assert together.high - together.low > alone.high - alone.low
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    random = np.random.default_rng(4)
+    machine = np.arange(400) % 3 == 0
+    scores = random.normal(machine * 1.0, 1)
+    first, again, other = (measure_separation(scores, machine, (0.05,), repeats=50, seed=seed) for seed in (1, 1, 2))
+    assert first == again and first != other
 
 
 @settings(deadline=None)
@@ -63,6 +144,26 @@ def test_wilson_interval_of_no_event_follows_the_rule_of_three():
     assert wilson_interval(0, 300)[1] == pytest.approx(3.84 / 303.84, rel=1e-3)
 
 
+judged = st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.floats(0.1, 5)), min_size=1, max_size=40)
+
+
+@settings(deadline=None)
+@given(judged)
+def test_reliability_sorts_every_text_into_the_bin_of_its_probability(rows):
+    probability, machine, weights = (np.array([row[place] for row in rows]) for place in range(3))
+    bins = reliability(probability, machine, weights)
+    assert sum(one.texts for one in bins) == len(rows)
+    assert sum(one.weight for one in bins) == pytest.approx(1)
+    for one in bins:
+        index = round(one.low * CALIBRATION_BINS)
+        inside = [row for row in rows if min(int(row[0] * CALIBRATION_BINS), CALIBRATION_BINS - 1) == index]
+        total = sum(weight for _, _, weight in inside)
+        assert one.texts == len(inside)
+        assert one.probability == pytest.approx(sum(value * weight for value, _, weight in inside) / total)
+        assert one.machine == pytest.approx(sum(weight for _, label, weight in inside if label) / total)
+    assert calibration_error(probability, machine, weights) == pytest.approx(sum(one.weight * abs(one.probability - one.machine) for one in bins))
+
+
 def test_honest_probabilities_have_no_calibration_error_and_boasts_have():
     random = np.random.default_rng(1)
     probability = random.random(50_000)
@@ -71,16 +172,7 @@ def test_honest_probabilities_have_no_calibration_error_and_boasts_have():
     assert calibration_error(np.full(1_000, 0.99), np.zeros(1_000, bool), np.ones(1_000)) == pytest.approx(0.99)
 
 
-def test_the_format_baseline_sees_format_and_no_words():
-    tidy = [f"Line {n}.\nAnother line.\n" for n in range(200)]
-    loose = [f"line {n} - another one ... and on" for n in range(200)]
-    machine = np.arange(400) < 200
-    features = format_features(tidy + loose)
-    factors = fit_format_baseline(features, machine, np.ones(400))
-    assert auroc(features @ factors, machine) > 0.99
-    assert (format_features(["one two"]) == format_features(["six ten"])).all()
-
-
-def test_the_format_baseline_takes_no_texts_and_empty_texts():
-    assert format_features([]).shape[0] == 0
-    assert np.isfinite(format_features(["", "\0"])).all()
+def test_no_texts_have_no_reliability_and_no_error():
+    nothing = np.empty(0)
+    assert reliability(nothing, nothing.astype(bool), nothing) == []
+    assert math.isnan(calibration_error(nothing, nothing.astype(bool), nothing))

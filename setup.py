@@ -10,7 +10,8 @@ TEST = [
     "ruff>=0.8",
 ]
 GCP = ["apache-beam[gcp]>=2.77,<2.80"]
-TORCH = ["torch>=2.6,<3", "safetensors>=0.4"]
+DEEP = ["onnxruntime>=1.20,<2"]
+TORCH = ["torch>=2.6,<3", "safetensors>=0.4", "accelerate>=1", "gguf>=0.10"]
 
 setup(
     name="headwater",
@@ -41,7 +42,7 @@ setup(
         "xxhash>=3.4,<5",
         "zstandard>=0.23,<0.26",
     ],
-    extras_require={"gcp": GCP, "torch": TORCH, "test": TEST},
+    extras_require={"gcp": GCP, "deep": DEEP, "torch": TORCH, "test": TEST},
     classifiers=[
         "Private :: Do Not Upload",
         "Programming Language :: Python :: 3.11",

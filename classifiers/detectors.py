@@ -14,12 +14,15 @@ import importlib.resources
 import importlib.util
 import os
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from classifiers.calibration import Calibration, load_calibration
-from classifiers.text_batch import TextBatch
+
+if TYPE_CHECKING:
+    # Brings its kernels' compiler along, which names and thresholds do not need.
+    from classifiers.text_batch import TextBatch
 
 DETECTORS = ("fast", "deep", "cascade", "hf:PATH_OR_NAME", "lm:PATH_OR_NAME")
 """Names of detectors, as `--ai_detector` takes them."""
@@ -42,7 +45,7 @@ class Detector(Protocol):
     version: str
     """`KIND-DIGEST`: changes whenever its numbers do."""
 
-    def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
+    def log_odds(self, batch: "TextBatch") -> tuple[np.ndarray, np.ndarray]:
         """Log odds (float64[n]) that a model wrote each text, finite also where it abstains, and whether (bool[n]) it abstains.
 
         Deterministic; a text's numbers do not depend on the rest of the batch. An empty batch gives two empty arrays.

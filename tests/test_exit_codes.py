@@ -114,7 +114,7 @@ def test_a_fault_of_the_machine_exits_1_and_says_which(headwater, human, tmp_pat
     def no_space(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(score_documents, "_write_scored", no_space)
+    monkeypatch.setattr(score_documents, "write_scored", no_space)
     ran = headwater("curate", f"--human=a={human}", f"--output={tmp_path}/out", WITHOUT_DETECTOR)
     assert ran.code == 1 and "No space left on device" in ran.err and "Traceback" not in ran.err
     assert not (tmp_path / "out").exists()

@@ -31,7 +31,7 @@ DETAIL_CHARS = 300
 """Characters of an exception's message kept in a dead letter."""
 
 ROW_KEY = pa.field("row_key", pa.uint64(), nullable=False)
-_WORDLIKE = ("source", "origin", "generator", "task", "declared_language", "language")
+_WORDLIKE = ("source", "origin", "generator", "task", "declared_language", "language", "ai_tier")
 _INCOMPRESSIBLE = ("signature", "bands", "content_hash", "row_key")
 
 Books = Counter
@@ -77,9 +77,9 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
         input_bytes=split.num_bytes,
         scored_by=_scored_by(scorers, settings),
     )
-    _write_scored(table, result)
+    write_scored(table, result)
     if letters:
-        _write_letters(letters, join_path(dead_folder, dead_letters_name(name)))
+        write_letters(letters, join_path(dead_folder, dead_letters_name(name)))
     return [result]
 
 
@@ -95,7 +95,7 @@ def score_batch(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa
     except Exception as error:
         # Whatever a scorer raises on one document is that document's dead letter; the failure budget bounds how many.
         if documents.num_rows == 1:
-            return [], [_failure(documents, error)]
+            return [], [scorer_failure(documents, f"{type(error).__name__}: {error}")]
     middle = documents.num_rows // 2
     first, first_failed = score_batch(documents.slice(0, middle), scorers, schema)
     second, second_failed = score_batch(documents.slice(middle), scorers, schema)
@@ -129,7 +129,8 @@ def _scored(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Sch
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _failure(document: pa.RecordBatch, error: Exception) -> DeadLetter:
+def scorer_failure(document: pa.RecordBatch, error: str) -> DeadLetter:
+    """The dead letter of a batch of one document that made a scorer fail."""
     row = document.select(["origin", "source", "location", "text"]).to_pylist()[0]
     return DeadLetter(
         location=row["location"],
@@ -137,7 +138,7 @@ def _failure(document: pa.RecordBatch, error: Exception) -> DeadLetter:
         source=row["source"],
         stage=Stage.SCORE,
         reason=DeadReason.SCORER_FAILED,
-        detail=f"{type(error).__name__}: {error}"[:DETAIL_CHARS],
+        detail=error[:DETAIL_CHARS],
         first_bytes=quote_start(row["text"]),
     )
 
@@ -151,7 +152,8 @@ def _scored_by(scorers: Sequence[Scorer], settings: ScoreSettings) -> str:
     return json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True)
 
 
-def _write_scored(table: pa.Table, result: SplitScored) -> None:
+def write_scored(table: pa.Table, result: SplitScored) -> None:
+    """Writes the scored shard that `result` names, with all that `recall_split` needs in its metadata."""
     about = {
         **json.loads(result.scored_by),
         "format": FORMAT,
@@ -174,7 +176,8 @@ def _write_scored(table: pa.Table, result: SplitScored) -> None:
             writer.write_table(table, row_group_size=ROW_GROUP_DOCUMENTS)
 
 
-def _write_letters(letters: Sequence[DeadLetter], path: str) -> None:
+def write_letters(letters: Sequence[DeadLetter], path: str) -> None:
+    """Writes dead letters as JSON lines."""
     with write_whole(path) as file:
         for letter in letters:
             file.write(json.dumps(dataclasses.asdict(letter), ensure_ascii=True, sort_keys=True).encode() + b"\n")

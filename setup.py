@@ -2,7 +2,9 @@
 
 from setuptools import setup
 
+LEDGER = ["deltalake>=1.5,<2"]
 TEST = [
+    *LEDGER,
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pytest>=8",
@@ -42,7 +44,7 @@ setup(
         "xxhash>=3.4,<5",
         "zstandard>=0.23,<0.26",
     ],
-    extras_require={"gcp": GCP, "deep": DEEP, "torch": TORCH, "test": TEST},
+    extras_require={"gcp": GCP, "ledger": LEDGER, "deep": DEEP, "torch": TORCH, "test": TEST},
     classifiers=[
         "Private :: Do Not Upload",
         "Programming Language :: Python :: 3.11",

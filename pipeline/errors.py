@@ -4,7 +4,9 @@ HeadwaterError
 ├── UsageError          2   flags, recipe, inputs or output folder that cannot work
 ├── TooManyDead         3   more unreadable records than --max_dead_share allows
 ├── QuotaUnmet          4   human text too short for the quota at the wanted size
-└── BooksDoNotBalance   5   documents read are not documents disposed of; a defect, never the user's fault
+├── BooksDoNotBalance   5   documents read are not documents disposed of; a defect, never the user's fault
+├── AlarmTripped        6   a figure of the cycle crosses a limit of --fail_on
+└── LedgerConflict      7   another run published to the ledger meanwhile; to run again is right
 
 Anything else that ends a run (a dead worker, a full disk) is exit code 1.
 """
@@ -40,4 +42,16 @@ class BooksDoNotBalance(HeadwaterError):
     exit_code = 5
 
 
-BY_EXIT_CODE = {error.exit_code: error for error in (UsageError, TooManyDead, QuotaUnmet, BooksDoNotBalance)}
+class AlarmTripped(HeadwaterError):
+    """A figure of the cycle crosses a limit of `--fail_on`."""
+
+    exit_code = 6
+
+
+class LedgerConflict(HeadwaterError):
+    """Another run published to the ledger while this one was deciding, or still does; running again is the remedy."""
+
+    exit_code = 7
+
+
+BY_EXIT_CODE = {error.exit_code: error for error in (UsageError, TooManyDead, QuotaUnmet, BooksDoNotBalance, AlarmTripped, LedgerConflict)}

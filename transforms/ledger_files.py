@@ -189,7 +189,8 @@ def read_ledger_file(folder: str, file: LedgerFile, columns: Sequence[str], rows
     for name in ("kind", "part"):
         if name in columns:
             table = table.append_column(name, pa.repeat(pa.scalar(getattr(file, name)), table.num_rows))
-    return table.select(list(columns))
+    # Other writers of Delta tables (compaction) keep neither the exact types nor what may be null.
+    return table.select(list(columns)).cast(pa.schema([LEDGER_SCHEMA.field(name) for name in columns]))
 
 
 def binary_array(rows: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:

@@ -47,7 +47,8 @@ class LmDetector:
         self._tokenizing = threading.Lock()
         scale = CURVATURE_SCALE if len(models) == 1 else BINOCULARS_SCALE
         self._scale = np.array(scale)
-        digests = [model_digest(model, tokenizer, [MAX_TOKENS, MIN_WORDS, MIN_TOKENS, *scale]) for model in models]
+        self._max_tokens = min(MAX_TOKENS, *(getattr(model.config, "max_position_embeddings", MAX_TOKENS) for model in models))
+        digests = [model_digest(model, tokenizer, [self._max_tokens, MIN_WORDS, MIN_TOKENS, *scale]) for model in models]
         self.version = "lm-" + "-".join(digests)
 
     def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +66,9 @@ class LmDetector:
     def measure(self, texts) -> np.ndarray:
         """float64[n, 2] of a `pa.StringArray`: curvature and negated mean log rank; with two models float64[n, 1], the negated score of
         Binoculars. nan where a text has fewer than `MIN_TOKENS` tokens."""
-        plain = [" ".join(text.split()) for text in first_chars(texts, MAX_TOKENS)]
+        plain = [" ".join(text.split()) for text in first_chars(texts, self._max_tokens)]
         with self._tokenizing:
-            tokens = self._tokenizer(plain, truncation=True, max_length=MAX_TOKENS, return_attention_mask=False)["input_ids"] if plain else []
+            tokens = self._tokenizer(plain, truncation=True, max_length=self._max_tokens, return_attention_mask=False)["input_ids"] if plain else []
         measured = np.full((len(plain), len(self._scale) - 1), np.nan)
         rows = [row for row, ids in enumerate(tokens) if len(ids) >= MIN_TOKENS]
         kept = [tokens[row] for row in rows]

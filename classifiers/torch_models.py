@@ -44,6 +44,9 @@ def model_digest(model, tokenizer, settings: object) -> str:
 
 def loaded(spec: str, load: Callable[[], T]) -> T:
     """What `load` returns. Raises ValueError, one sentence that names `spec`, for whatever a Hugging Face loader raises of a bad model."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     try:
         return load()
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:

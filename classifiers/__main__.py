@@ -5,7 +5,7 @@ import os
 import sys
 
 from classifiers.ai_detector import AiDetectorScorer
-from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, Calibration, load_calibration
+from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, Calibration
 from classifiers.detectors import DETECTORS, SHIPPED_CALIBRATIONS, detector_calibration, make_detector, parse_detector, weights_file
 from classifiers.fast_model import MODEL_FILE
 
@@ -29,6 +29,9 @@ def _run_train(options: argparse.Namespace) -> None:
     from classifiers.train import TrainSettings, train
 
     sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
+    if options.ai_detector == "cascade":
+        _train_cascade(options, sets)
+        return
     model = train(options.data, TrainSettings(seed=options.seed), sets)
     os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, MODEL_FILE)
@@ -40,10 +43,29 @@ def _run_train(options: argparse.Namespace) -> None:
     print(f"wrote {path} ({scorer.version}), its fastText half and calibration.json ({calibration.digest})")
 
 
+def _train_cascade(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
+    from classifiers.calibrate import calibrate_shipped, describe
+    from classifiers.cascade import SETTINGS_FILE
+    from classifiers.fit_cascade import make_cascade
+
+    deep = make_detector("deep", num_threads=options.threads)
+    cascade = make_cascade(options.data, make_detector("fast"), deep, sets, options.max_deep_share)
+    calibration = calibrate_shipped(AiDetectorScorer(cascade), options.data, sets)
+    os.makedirs(options.output, exist_ok=True)
+    _write(os.path.join(options.output, SETTINGS_FILE), cascade.settings.to_json())
+    _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["cascade"]), calibration.to_json())
+    describe(calibration, 0.01, print)
+    print(f"wrote {SETTINGS_FILE} ({cascade.version}) and {SHIPPED_CALIBRATIONS['cascade']} ({calibration.digest}) to {options.output}")
+
+
+def _make_scorer(options: argparse.Namespace) -> AiDetectorScorer:
+    return AiDetectorScorer(options.ai_detector, options.model, ai_label=options.ai_label, num_threads=options.threads)
+
+
 def _run_calibrate(options: argparse.Namespace) -> None:
     from classifiers.calibrate import calibrate_on, describe, read_human_globs
 
-    scorer = AiDetectorScorer(options.ai_detector, options.model)
+    scorer = _make_scorer(options)
     edges = tuple(int(edge) for edge in options.edges.split(","))
     calibration = calibrate_on(scorer, read_human_globs(options.human), edges)
     describe(calibration, options.max_false_positive_rate, print)
@@ -65,7 +87,7 @@ def _run_evaluate(options: argparse.Namespace) -> None:
             raise ValueError("--leave_one_set_out trains the fast detector again for each set: leave out --ai_detector, --model and --calibration")
         report = evaluate_leaving_sets_out(options.data, options.max_false_positive_rate, options.seed, sets, report=_progress)
     else:
-        detector = make_detector(options.ai_detector, model_path=options.model)
+        detector = _make_scorer(options).detector
         calibration = _own_calibration(options.ai_detector, detector.version, options.calibration)
         report = evaluate(options.data, detector, calibration, options.max_false_positive_rate, options.seed, options.max_texts, sets)
     if options.json:
@@ -91,8 +113,8 @@ def _progress(line: str) -> None:
 def _run_predict(options: argparse.Namespace) -> None:
     from classifiers.predict import predict_file
 
-    scorer = AiDetectorScorer(options.ai_detector, options.model)
-    calibration = load_calibration(options.calibration)
+    calibration = detector_calibration(options.ai_detector, options.calibration)
+    scorer = _make_scorer(options)
     if calibration.detector != scorer.version:
         raise ValueError(f"the calibration is of detector {calibration.detector}, not of {scorer.version}: calibrate again")
     thresholds = calibration.thresholds(options.max_false_positive_rate)
@@ -114,6 +136,10 @@ def _make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
     train.add_argument("--output", required=True, help="folder for fast.npz, fast.bin (the fastText half) and calibration.json")
+    train.add_argument("--ai_detector", default="fast", choices=("fast", "cascade"), help="what to fit; cascade: the band between the shipped tiers")
+    train.add_argument(
+        "--max_deep_share", type=float, default=0.08, help="cascade: share of texts that may go to the deep detector, above 0, at most 1"
+    )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
     train.set_defaults(run=_run_train)
@@ -145,9 +171,18 @@ def _make_parser() -> argparse.ArgumentParser:
             "--max_false_positive_rate", type=float, default=0.01, help=f"share of human text that may be flagged, {LOWEST_RATE} to {HIGHEST_RATE}"
         )
     for command in (calibrate, evaluate, predict):
-        command.add_argument("--ai_detector", default="fast", help=f"kind of detector: {', '.join(DETECTORS)}")
+        command.add_argument("--ai_detector", default="fast", help=f"name of the detector: {', '.join(DETECTORS)}")
+        command.add_argument("--ai_label", default="", help="labels of an hf: classifier that mean machine-written, with commas")
         command.add_argument("--model", default=None, help="weights of that kind (the .npz; its .bin lies beside it); default: the shipped ones")
+    for command in (train, calibrate, evaluate, predict):
+        command.add_argument(
+            "--threads", type=int, default=_cores(), help="texts that a transformer scores at once; changes no number (default: one for each core)"
+        )
     return parser
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

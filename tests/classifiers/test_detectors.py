@@ -102,3 +102,38 @@ def test_any_object_that_keeps_the_contract_makes_the_columns():
 def test_only_the_cascade_says_which_tier_decided():
     assert detector_fields("cascade").names == ["ai_probability", "ai_abstained", "ai_tier"]
     assert {tuple(detector_fields(spec).names) for spec in ("fast", "deep", "hf:x", "lm:x")} == {("ai_probability", "ai_abstained")}
+
+
+def run_command(*arguments):
+    from classifiers.__main__ import main
+
+    return main(list(arguments))
+
+
+def test_a_detector_without_thresholds_does_not_predict(tmp_path, capsys):
+    code = run_command("predict", "--ai_detector=hf:model", f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl")
+    assert code == 2 and "python -m classifiers calibrate --ai_detector hf:model --human GLOB" in capsys.readouterr().err
+
+
+def test_an_unknown_detector_does_not_predict(tmp_path, capsys):
+    assert run_command("predict", "--ai_detector=slow", f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl") == 2
+    assert "unknown 'slow'; known: fast, deep" in capsys.readouterr().err
+
+
+def test_a_cascade_is_trained_and_calibrated_by_one_command(tmp_path, monkeypatch, capsys):
+    from classifiers import __main__ as commands
+    from classifiers.calibration import load_calibration
+    from classifiers.cascade import CascadeDetector, read_settings
+    from tests.classifiers.detector_texts import write_set
+
+    tiers = {"fast": WordShareDetector("fast", "the", 20), "deep": WordShareDetector("deep", "i", 60)}
+    monkeypatch.setattr(commands, "make_detector", lambda spec, **settings: tiers[spec])
+    (tmp_path / "data").mkdir()
+    write_set(tmp_path / "data", "raidar", range(400))
+    arguments = ["--ai_detector=cascade", f"--data={tmp_path}/data", f"--output={tmp_path}/out", "--sets=raidar", "--max_deep_share=0.3"]
+    assert run_command("train", *arguments) == 0
+    settings = read_settings(str(tmp_path / "out" / "cascade.json"))
+    assert 0 < settings.deep_share <= 0.3
+    version = CascadeDetector(tiers["fast"], tiers["deep"], settings).version
+    assert load_calibration(str(tmp_path / "out" / "calibration-cascade.json")).detector == version
+    assert f"cascade.json ({version})" in capsys.readouterr().out

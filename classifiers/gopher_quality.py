@@ -3,7 +3,11 @@
 *Source:* Rae et al. 2021 (arXiv 2112.11446), appendix A.1.1, with the readings of datatrove 0.10: symbols are counted per word, a
 line is what `str.splitlines` gives, stop words are matched in lower case. One difference: datatrove takes every punctuation mark
 for a word, so that it finds letters in only four of five words of ordinary prose and rejects a third of Wikipedia; here, as in the
-paper, punctuation counts as a word only where it stands free between white space.
+paper, punctuation counts as a word only where it stands free between white space. With `words = "datatrove"` the numbers are
+datatrove's, punctuation and all.
+
+Two statistics were made for alphabets, and say nothing of a script in which one character is a word or a syllable (Han, kana, Hangul,
+Thai and its neighbours): where most words are in such a script, the mean length of a word is null, so that no rule turns it down.
 """
 
 import functools
@@ -12,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
+from classifiers.datatrove_words import split_as_datatrove, splitter_version
+from classifiers.splitters import DATATROVE, HEADWATER
 from classifiers.text_batch import TextBatch
-from classifiers.words import KIND_LETTERS, KIND_SYMBOL, SPACE, TABLE_SIZE, WORD_SPLITTER_VERSION, code_point_tables, split_words
+from classifiers.words import COMPLEX, IDEOGRAPH, KIND_LETTERS, KIND_SYMBOL, SPACE, TABLE_SIZE, code_point_tables, split_words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Words of which English prose holds at least two, in lower case as listed. *Source:* Rae et al. 2021, A.1.1."""
@@ -21,15 +27,15 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 STOP_TABLE_BITS = 12
 """The kernel finds stop words in a table of 2**12 entries: small enough for the first-level cache."""
 
-HASHES, ELLIPSES, BULLET_LINES, ELLIPSIS_LINES, LINES, WORDS_WITH_LETTERS, WORD_CHARS, FREE_SYMBOLS, STOP_WORDS_SEEN = range(9)
+(HASHES, ELLIPSES, BULLET_LINES, ELLIPSIS_LINES, LINES, WORDS_WITH_LETTERS, WORD_CHARS, FREE_SYMBOLS, SYLLABIC_WORDS,
+ STOP_WORDS_SEEN) = range(10)  # fmt: skip
 """Columns of `count_marks`."""
 
 
 class GopherQualityScorer:
-    """The columns of `measure_quality`."""
+    """The columns of `measure_quality`, or of `measure_quality_as_datatrove`."""
 
     name = "gopher_quality"
-    version = f"gopher-quality-1;{WORD_SPLITTER_VERSION}"
     fields = pa.schema(
         [
             ("mean_word_chars", pa.float32()),
@@ -42,9 +48,19 @@ class GopherQualityScorer:
         ]
     )
 
+    def __init__(self, words: str = HEADWATER):
+        """`words` is `headwater` or `datatrove`: whose words are counted."""
+        self._words = words
+        self.version = f"gopher-quality-2;{splitter_version(words)}"
+
     def score(self, batch: TextBatch) -> dict[str, pa.Array]:
-        """The columns of `measure_quality`, never null."""
-        return {name: pa.array(column) for name, column in batch.derive(measure_quality).items()}
+        """The seven columns. By Headwater's words `mean_word_chars` is null where more than half of them are syllabic; no other is ever null."""
+        if self._words == DATATROVE:
+            return {name: pa.array(column) for name, column in batch.derive(measure_quality_as_datatrove).items()}
+        columns = {name: pa.array(column) for name, column in batch.derive(measure_quality).items()}
+        syllabic = batch.derive(count_marks)[:, SYLLABIC_WORDS] * 2 > batch.words.counts
+        columns["mean_word_chars"] = pa.array(batch.derive(measure_quality)["mean_word_chars"], mask=syllabic)
+        return columns
 
 
 def measure_quality(batch: TextBatch) -> dict[str, np.ndarray]:
@@ -58,7 +74,7 @@ def measure_quality(batch: TextBatch) -> dict[str, np.ndarray]:
     * `stop_words`: how many of `STOP_WORDS` occur, 0 to 8.
     """
     words = batch.words
-    marks = count_marks(batch)
+    marks = batch.derive(count_marks)
     chunks, lines = words.counts + marks[:, FREE_SYMBOLS], marks[:, LINES]
     return {
         "mean_word_chars": _share(marks[:, WORD_CHARS], words.counts),
@@ -71,10 +87,32 @@ def measure_quality(batch: TextBatch) -> dict[str, np.ndarray]:
     }
 
 
+def measure_quality_as_datatrove(batch: TextBatch) -> dict[str, np.ndarray]:
+    """The same columns as datatrove 0.10 computes them: every token of its splitter is a word, but `mean_word_chars` is of those that hold
+    more than punctuation."""
+    words, marks, hashes = batch.derive(split_as_datatrove), batch.derive(count_marks), _datatrove_stop_hashes()
+    text = np.repeat(np.arange(len(batch)), np.diff(words.offsets))
+    counts, lines = np.diff(words.offsets), marks[:, LINES]
+    place = np.searchsorted(hashes, words.exact)
+    seen = np.zeros((len(batch), len(hashes)), bool)
+    found = hashes[np.minimum(place, len(hashes) - 1)] == words.exact
+    seen[text[found], place[found]] = True
+    chars = np.bincount(text, np.where(words.kinds == KIND_SYMBOL, 0, words.chars), len(batch))
+    return {
+        "mean_word_chars": _share(chars, words.counts),
+        "hash_word_share": _share(marks[:, HASHES], counts),
+        "ellipsis_word_share": _share(marks[:, ELLIPSES], counts),
+        "bullet_line_share": _share(marks[:, BULLET_LINES], lines),
+        "ellipsis_line_share": _share(marks[:, ELLIPSIS_LINES], lines),
+        "alpha_word_share": _share(np.bincount(text[words.kinds == KIND_LETTERS], minlength=len(batch)), counts),
+        "stop_words": seen.sum(axis=1).astype(np.int16),
+    }
+
+
 def count_marks(batch: TextBatch) -> np.ndarray:
-    """int64[n, 9]: what the shares are made of; the last column has one bit for each stop word seen."""
+    """int64[n, 10]: what the shares are made of; the last column has one bit for each stop word seen."""
     words = batch.words
-    marks = np.zeros((len(batch), 9), np.int64)
+    marks = np.zeros((len(batch), STOP_WORDS_SEEN + 1), np.int64)
     stop_hashes, stop_table = _stop_table()
     arrays = (words.offsets, words.begins, words.ends, words.chars, words.exact, words.kinds)
     _count(batch.utf8, batch.offsets, *arrays, code_point_tables()[0], stop_hashes, stop_table, marks)
@@ -84,6 +122,12 @@ def count_marks(batch: TextBatch) -> np.ndarray:
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """`part / whole` as float32, 0 where `whole` is 0."""
     return (part / np.maximum(whole, 1)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _datatrove_stop_hashes() -> np.ndarray:
+    """Hashes of the stop words as `split_as_datatrove` has them, ascending."""
+    return np.sort(split_as_datatrove(TextBatch.of([" ".join(STOP_WORDS)])).exact)
 
 
 @functools.lru_cache(maxsize=1)
@@ -103,7 +147,7 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
     shift = np.uint64(64 - STOP_TABLE_BITS)
     for text in range(len(offsets) - 1):
         hashes, ellipses, bullet_lines, ellipsis_lines, lines = 0, 0, 0, 0, 0
-        letters, word_chars, seen = 0, 0, 0
+        letters, word_chars, syllabic, seen = 0, 0, 0, 0
         free_symbols, chunk_has_word, chunk_has_symbol = 0, False, False
         at_line_start, ends_in_ellipsis, line_has_bytes = True, False, False
         at, end = offsets[text], offsets[text + 1]
@@ -169,6 +213,8 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
                 chunk_has_word = True
                 word_chars += chars[piece]
                 letters += 1 if kind == KIND_LETTERS else 0
+                if utf8[at] >= 0xE0:
+                    syllabic += 1 if _is_syllabic(utf8, at, np.int64(ends[piece]), classes) else 0
                 entry = np.int64(stop_table[exact[piece] >> shift])
                 if entry > 0 and stop_hashes[entry - 1] == exact[piece]:
                     seen |= 1 << (entry - 1)
@@ -181,4 +227,20 @@ def _count(utf8, offsets, piece_offsets, begins, ends, chars, exact, kinds, clas
             ellipsis_lines += 1 if ends_in_ellipsis else 0
         marks[text, HASHES], marks[text, ELLIPSES], marks[text, LINES], marks[text, WORDS_WITH_LETTERS] = hashes, ellipses, lines, letters
         marks[text, BULLET_LINES], marks[text, ELLIPSIS_LINES], marks[text, WORD_CHARS] = bullet_lines, ellipsis_lines, word_chars
-        marks[text, FREE_SYMBOLS], marks[text, STOP_WORDS_SEEN] = free_symbols, seen
+        marks[text, FREE_SYMBOLS], marks[text, SYLLABIC_WORDS], marks[text, STOP_WORDS_SEEN] = free_symbols, syllabic, seen
+
+
+@njit(cache=True, nogil=True)
+def _is_syllabic(utf8, at, end, classes):
+    """Whether the word from byte `at` begins with a character that is a word or a syllable: Han, kana, Hangul, or of a script without spaces."""
+    first = np.int64(utf8[at])
+    if end - at < 3 + (first >= 0xF0):
+        return False
+    code_point = (first & 0x0F) << 12 | (np.int64(utf8[at + 1]) & 0x3F) << 6 | np.int64(utf8[at + 2]) & 0x3F
+    if first >= 0xF0:
+        code_point = (first & 0x07) << 18 | (np.int64(utf8[at + 1]) & 0x3F) << 12
+        code_point |= (np.int64(utf8[at + 2]) & 0x3F) << 6 | np.int64(utf8[at + 3]) & 0x3F
+    if code_point >= TABLE_SIZE:
+        return True  # the planes above hold ideographs; symbols and tags never begin a word
+    hangul = 0x1100 <= code_point <= 0x11FF or 0xAC00 <= code_point <= 0xD7A3
+    return hangul or classes[code_point] == IDEOGRAPH or classes[code_point] == COMPLEX

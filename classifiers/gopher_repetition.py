@@ -13,8 +13,10 @@ import pyarrow as pa
 from numba import njit
 
 from classifiers.content import strip_whitespace
+from classifiers.datatrove_words import split_as_datatrove, splitter_version
+from classifiers.splitters import DATATROVE, HEADWATER
 from classifiers.text_batch import TextBatch
-from classifiers.words import WORD_SPLITTER_VERSION
+from classifiers.words import Words
 
 TOP_SIZES = (2, 3, 4)
 """n of the n-grams of which the most frequent one counts."""
@@ -37,12 +39,16 @@ class GopherRepetitionScorer:
     """The columns of `measure_repetition`."""
 
     name = "gopher_repetition"
-    version = f"gopher-repetition-1;{WORD_SPLITTER_VERSION}"
     fields = pa.schema([(name, pa.float32()) for name in REPETITION_COLUMNS])
+
+    def __init__(self, words: str = HEADWATER):
+        """`words` is `headwater` or `datatrove`: whose words n-grams are made of."""
+        self._measure = measure_repetition_as_datatrove if words == DATATROVE else measure_repetition
+        self.version = f"gopher-repetition-1;{splitter_version(words)}"
 
     def score(self, batch: TextBatch) -> dict[str, pa.Array]:
         """The columns of `measure_repetition`, never null."""
-        return {name: pa.array(column) for name, column in batch.derive(measure_repetition).items()}
+        return {name: pa.array(column) for name, column in batch.derive(self._measure).items()}
 
 
 def measure_repetition(batch: TextBatch) -> dict[str, np.ndarray]:
@@ -59,7 +65,15 @@ def measure_repetition(batch: TextBatch) -> dict[str, np.ndarray]:
 
     Linear in the bytes whatever the text. Elements and n-grams are told apart by 64-bit hashes.
     """
-    words = batch.words
+    return _shares(batch, batch.words)
+
+
+def measure_repetition_as_datatrove(batch: TextBatch) -> dict[str, np.ndarray]:
+    """The same of n-grams of datatrove's words."""
+    return _shares(batch, batch.derive(split_as_datatrove))
+
+
+def _shares(batch: TextBatch, words: Words) -> dict[str, np.ndarray]:
     counts = np.zeros((len(batch), 2 + len(REPETITION_COLUMNS)), np.int64)
     begins, ends = strip_whitespace(batch.utf8, batch.offsets)
     _measure(batch.utf8, batch.offsets, begins, ends, words.offsets, words.exact, words.chars, _multipliers(), counts)

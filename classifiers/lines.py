@@ -1,0 +1,114 @@
+"""The lines of a batch of texts, found once for every scorer that looks at lines."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from classifiers.text_batch import TextBatch
+from classifiers.words import SPACE, TABLE_SIZE, code_point_tables
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of every text, in order, as flat arrays."""
+
+    offsets: np.ndarray
+    """int64[n + 1]: the lines of text i are those from `offsets[i]` up to, not including, `offsets[i + 1]`."""
+    begins: np.ndarray
+    """int64: first byte of each line, in the `utf8` of the batch."""
+    ends: np.ndarray
+    """int64: the byte after its last, before what ends the line."""
+
+
+def split_lines(batch: TextBatch) -> Lines:
+    """Lines as `str.splitlines` has them; to be called through `batch.derive`."""
+    return _lines(batch, newlines_only=False)
+
+
+def split_at_newlines(batch: TextBatch) -> Lines:
+    """Lines as `str.split("\\n")` has them: an empty text has one, and a carriage return belongs to its line."""
+    return _lines(batch, newlines_only=True)
+
+
+def _lines(batch: TextBatch, newlines_only: bool) -> Lines:
+    offsets = np.zeros(len(batch) + 1, np.int64)
+    begins, ends = np.empty(0, np.int64), np.empty(0, np.int64)
+    used = _find_lines(batch.utf8, batch.offsets, newlines_only, offsets, begins, ends)
+    begins, ends = np.empty(used, np.int64), np.empty(used, np.int64)
+    _find_lines(batch.utf8, batch.offsets, newlines_only, offsets, begins, ends)
+    return Lines(offsets, begins, ends)
+
+
+@njit(cache=True, nogil=True)
+def _find_lines(utf8, offsets, newlines_only, line_offsets, begins, ends):
+    """Fills the arrays of `Lines` where they have room, and returns how many lines there are."""
+    used, room = 0, len(begins)
+    for text in range(len(offsets) - 1):
+        begin, end = offsets[text], offsets[text + 1]
+        at = begin
+        while at < end:
+            byte = utf8[at]
+            size = 0
+            if byte == 0x0A:
+                size = 1
+            elif not newlines_only:
+                if byte <= 0x1E:
+                    if byte == 0x0D:
+                        size = 2 if at + 1 < end and utf8[at + 1] == 0x0A else 1
+                    elif byte == 0x0B or byte == 0x0C or byte >= 0x1C:
+                        size = 1
+                elif byte == 0xC2:
+                    size = 2 if at + 1 < end and utf8[at + 1] == 0x85 else 0
+                elif byte == 0xE2:
+                    size = 3 if at + 2 < end and utf8[at + 1] == 0x80 and 0xA8 <= utf8[at + 2] <= 0xA9 else 0
+            if size:
+                if used < room:
+                    begins[used], ends[used] = begin, at
+                used += 1
+                at += size
+                begin = at
+            else:
+                at += 1
+        if begin < end or newlines_only:
+            if used < room:
+                begins[used], ends[used] = begin, end
+            used += 1
+        line_offsets[text + 1] = used
+    return used
+
+
+def strip_lines(batch: TextBatch, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
+    """First and last-but-one byte (int64 each) of every line without the white space (`str.isspace`) at its ends."""
+    begins, ends = lines.begins.copy(), lines.ends.copy()
+    _strip_each(batch.utf8, code_point_tables()[0], begins, ends)
+    return begins, ends
+
+
+@njit(cache=True, nogil=True)
+def _strip_each(utf8, classes, begins, ends):
+    for line in range(len(begins)):
+        begin, end = begins[line], ends[line]
+        while begin < end:
+            code_point, size = np.int64(utf8[begin]), 1
+            if 0xC2 <= code_point < 0xE0 and begin + 1 < end:
+                code_point, size = (code_point & 0x1F) << 6 | np.int64(utf8[begin + 1]) & 0x3F, 2
+            elif 0xE0 <= code_point < 0xF0 and begin + 2 < end:
+                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[begin + 1]) & 0x3F) << 6 | np.int64(utf8[begin + 2]) & 0x3F
+                size = 3
+            if code_point >= TABLE_SIZE or classes[code_point] != SPACE:
+                break
+            begin += size
+        while begin < end:
+            first = end - 1
+            while first > begin and end - first < 4 and utf8[first] & 0xC0 == 0x80:
+                first -= 1
+            code_point, size = np.int64(utf8[first]), end - first
+            if size == 2:
+                code_point = (code_point & 0x1F) << 6 | np.int64(utf8[first + 1]) & 0x3F
+            elif size == 3:
+                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[first + 1]) & 0x3F) << 6 | np.int64(utf8[first + 2]) & 0x3F
+            if size > 3 or code_point >= TABLE_SIZE or classes[code_point] != SPACE:
+                break
+            end = first
+        begins[line], ends[line] = begin, end

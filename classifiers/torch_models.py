@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -47,6 +48,8 @@ def loaded(spec: str, load: Callable[[], T]) -> T:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # Its threads would compete with the pool's processes, and do not outlive the fork that makes them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         return load()
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:

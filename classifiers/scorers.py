@@ -5,7 +5,7 @@ A scorer gives numbers and never drops anything; whoever decides reads the numbe
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -82,6 +82,11 @@ class ScoreSettings:
                 raise ValueError(f"{key} must be a name or path, not {getattr(self, key)!r}")
         if not isinstance(self.ai_label, str):
             raise ValueError(f"ai_label must be names of labels with commas, not {self.ai_label!r}")
+
+
+def without_detector(settings: ScoreSettings) -> ScoreSettings:
+    """The settings of all scorers but the AI-text detector. Raises ValueError if that is the only one."""
+    return replace(settings, scorers=tuple(name for name in settings.scorers if name != "ai_detector"))
 
 
 def make_scorers(settings: ScoreSettings) -> list[Scorer]:

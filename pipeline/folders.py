@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "judged", "exact", "shuffled", "kept")
+WORK = ("spilled", "unjudged", "judged", "exact", "shuffled", "kept")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -46,6 +46,11 @@ class Folders:
     def spilled(self) -> str:
         """Chunks of inputs that cannot be split where they lie."""
         return join_path(self.root, "spilled")
+
+    @property
+    def unjudged(self) -> str:
+        """Shards scored by all but the detector, where that is a step of its own."""
+        return join_path(self.root, "unjudged")
 
     @property
     def judged(self) -> str:

@@ -135,11 +135,6 @@ class DetectorHandler(ModelHandler[str, Inferred, TextScorer]):
         return self._inference.share_model
 
 
-def without_detector(settings: ScoreSettings) -> ScoreSettings:
-    """The settings of all scorers but the detector."""
-    return dataclasses.replace(settings, scorers=tuple(name for name in settings.scorers if name != DETECTOR))
-
-
 def read_texts(shard: SplitScored) -> Iterator[tuple[tuple[str, int], str]]:
     """((shard, row), text) of every document of a scored shard."""
     row = 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from classifiers import ai_detector
 from classifiers.ai_detector import AiDetectorScorer
 from classifiers.cascade import CascadeDetector, CascadeSettings
-from classifiers.scorers import ScoreSettings
+from classifiers.scorers import ScoreSettings, without_detector
 from classifiers.text_batch import TextBatch
 from pipeline.options import IN_MEMORY_RUNNER
 from tests.classifiers.fake_detectors import WordShareDetector
@@ -27,7 +27,6 @@ from transforms.infer_scores import (
     TextScorer,
     complete_shard,
     read_texts,
-    without_detector,
 )
 from transforms.inputs import FieldNames, InputSpec
 from transforms.plan_splits import plan_splits

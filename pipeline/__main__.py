@@ -12,6 +12,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Set before Beam is imported, which warns of extras that nobody asked for; what stops a run is said by its own error.
     logging.getLogger().setLevel(logging.INFO if "--debug" in arguments else logging.CRITICAL)
 
+    if any(argument.partition("=")[0] == "--scored" for argument in arguments):
+        from pipeline.lean_arrow import leave_pandas_out
+
+        leave_pandas_out()
+
     from pipeline.errors import HeadwaterError
     from pipeline.options import parse_arguments
     from pipeline.run import complain, run_command

@@ -4,22 +4,18 @@ Each step is a thin call of a transform; what it does stands in the file of that
 disk from SCORE to PUBLISH: what Beam carries are names of files, and numpy arrays of hashes and numbers.
 """
 
-from dataclasses import dataclass
-
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
-from classifiers.calibration import LengthThresholds
+from classifiers.scorers import without_detector
 from pipeline.finishing import admit_mix, admit_run, finish_run
-from pipeline.folders import Folders
-from pipeline.recipe import Recipe
-from pipeline.run_facts import RunFacts
+from pipeline.job import Job
 from transforms.balance_books import add_counts
 from transforms.decisions import recall_decisions
 from transforms.deduplicate_exact import FindExactDuplicates
 from transforms.deduplicate_near import FindNearDuplicates
 from transforms.dispose_documents import ShardDisposed, dispose_shard
-from transforms.inputs import FieldNames, Split
+from transforms.inputs import Split
 from transforms.judge_documents import judge_shard
 from transforms.mix_to_quota import PlanMix
 from transforms.pool_steps import PoolDo
@@ -30,30 +26,6 @@ from transforms.scored_shards import SplitScored, recall_split
 from transforms.spill_unsplittable import spill_unsplittable
 from transforms.storage import is_local
 from transforms.write_shards import ShardWritten, human_origins, write_shard
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: what to read, by which recipe, and where to work."""
-
-    recipe: Recipe
-    """What decides."""
-    facts: RunFacts
-    """Who, where and when: what the manifest says of the run."""
-    folders: Folders
-    """Where it works until it publishes."""
-    thresholds: LengthThresholds | None
-    """Of the detector, by length; None where no detector scored."""
-    splits: tuple[Split, ...] = ()
-    """What to read and score (curate)."""
-    fields: FieldNames | None = None
-    """What the records' fields are called (curate)."""
-    scored: tuple[str, ...] = ()
-    """Scored shards to start from instead (remix)."""
-    decided: str | None = None
-    """Folder of an earlier run's decisions that hold for this recipe; None: decide."""
-    write: bool = True
-    """Whether to publish, or only to say what would be (plan)."""
 
 
 def build_graph(root: beam.Pipeline, job: Job) -> None:
@@ -92,9 +64,17 @@ class Score(beam.PTransform):
         whole = root | "Splits" >> beam.Create([split for split in job.splits if not split.needs_spill])
         packed = root | "PackedInputs" >> beam.Create([split for split in job.splits if split.needs_spill])
         unpack = PoolDo("unpack", spill_unsplittable, folders.spilled)
-        score = PoolDo("score", score_split, job.fields, job.recipe.score, folders.scored, folders.dead_letters)
+        settings, scored = (job.recipe.score, folders.scored) if job.inference is None else (without_detector(job.recipe.score), folders.unjudged)
+        score = PoolDo("score", score_split, job.fields, settings, scored, folders.dead_letters)
         chunks = packed | "SpreadPacked" >> beam.Reshuffle() | "SpillUnsplittable" >> _pool(unpack, Split)
-        return (whole, chunks) | "AllSplits" >> beam.Flatten() | "SpreadSplits" >> beam.Reshuffle() | "ScoreSplits" >> _pool(score, SplitScored)
+        splits = (whole, chunks) | "AllSplits" >> beam.Flatten() | "SpreadSplits" >> beam.Reshuffle()
+        results = splits | "ScoreSplits" >> _pool(score, SplitScored)
+        if job.inference is None:
+            return results
+        # Imported here: it brings Beam's inference along, which a run in line does not need.
+        from transforms.infer_scores import InferScores
+
+        return results | "InferScores" >> InferScores(job.recipe.score, job.inference, folders.scored, folders.dead_letters)
 
 
 class Decide(beam.PTransform):

@@ -7,15 +7,11 @@ listed here goes to Beam, if Beam knows it; a flag that nobody knows is an error
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
-from pipeline.beam_costs import ViewedOnce
 from pipeline.errors import UsageError
 from pipeline.recipe import default_tables, parse_assignment
 from transforms.inputs import FIELD_ALIASES, FieldNames, InputError, InputSpec, parse_input
@@ -62,7 +58,8 @@ RECIPE_FLAGS = {
     ),
 }
 SCORE_FLAGS = (
-    RecipeFlag("ai_detector", "score.ai_detector", "which AI-text detector scores"),
+    RecipeFlag("ai_detector", "score.ai_detector", "which AI-text detector scores: fast, deep, cascade, hf:PATH_OR_NAME or lm:PATH_OR_NAME"),
+    RecipeFlag("ai_label", "score.ai_label", "labels of an hf: classifier that mean machine-written, with commas; empty = told from their names"),
     RecipeFlag("tokenizer", "score.tokenizer", "what `tokens` counts: headwater-pretokens-1, or a Hugging Face tokenizers JSON file"),
     RecipeFlag("split_bytes", "read.split_bytes", "bytes of input that a worker takes at a time"),
     RecipeFlag("text_unit", "read.text_unit", "plain text files: one document a file, or one a line", ("file", "line")),
@@ -102,6 +99,8 @@ def make_parser() -> argparse.ArgumentParser:
     demo.set_defaults(overwrite=True, **dict.fromkeys(INPUT_FLAGS), **{f"{role}_field": None for role in FIELD_ALIASES})
     for command in (curate, remix, plan, demo):
         _add_recipe(command, with_scores=command is not remix)
+        if command is not remix:
+            _add_detector(command)
         _add_running(command)
     return parser
 
@@ -109,7 +108,11 @@ def make_parser() -> argparse.ArgumentParser:
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; `beam` holds what is left for Beam. Raises UsageError, or SystemExit(2) with a message."""
     parsed, rest = make_parser().parse_known_args(arguments)
-    _check_beam_flags(rest, parsed)
+    if rest:
+        # Brings Beam along, which a command without Beam's flags may not need.
+        from pipeline.beam_flags import check_beam_flags
+
+        check_beam_flags(rest, parsed)
     parsed.beam = rest
     if parsed.command == "plan" and parsed.scored and any(getattr(parsed, flag) for flag in INPUT_FLAGS):
         raise UsageError("--scored: plan starts from scored shards or from inputs, not from both; leave one of them out")
@@ -154,11 +157,6 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def beam_options(parsed: argparse.Namespace) -> PipelineOptions:
-    """Options for Beam: the runner, and whatever else was given for it."""
-    return ViewedOnce([f"--runner={parsed.runner}", *parsed.beam])
-
-
 def _add_inputs(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group = parser.add_argument_group("inputs" + (" (at least one)" if required else ""))
     for flag, (_, what) in INPUT_FLAGS.items():
@@ -196,6 +194,21 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="FILE", help="TOML file laid over the default recipe")
     group.add_argument("--set", action="append", metavar="KEY=VALUE", help="one key of the recipe, such as rules.top_2gram.max=0.3; repeatable")
+
+
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where the detector runs")
+    group.add_argument(
+        "--detector_runs",
+        choices=("inline", "inference"),
+        default="inline",
+        help="with the other scorers, or as a step of its own under Beam's RunInference (default: inline)",
+    )
+    group.add_argument("--detector_device", metavar="DEVICE", help="inference: cpu, or a device that torch knows, such as cuda (default: cpu)")
+    group.add_argument("--detector_min_ram", metavar="SIZE", help="inference: memory that a worker of the step must have, such as 16GB")
+    group.add_argument(
+        "--detector_accelerator", metavar="HINT", help="inference: what a worker of the step must have, such as type:nvidia-l4;count:1;install-nvidia-driver"
+    )
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
@@ -236,32 +249,6 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     return str(default) if default != "" else "the shipped one"
-
-
-def _check_beam_flags(rest: Sequence[str], parsed: argparse.Namespace) -> None:
-    known = _beam_flags()
-    ours = {name for name in vars(parsed) if name not in ("command", "beam")}
-    for argument in rest:
-        if not argument.startswith("-") or argument[1:2].isdigit():
-            continue
-        dashes = "--" if argument.startswith("--") else "-"
-        name = argument.removeprefix(dashes).partition("=")[0]
-        if dashes == "--" and (name in known or name.removeprefix("no_") in known):
-            continue
-        close = difflib.get_close_matches(name, sorted(ours | known), 1)
-        hint = f"; did you mean --{close[0]}?" if close else f"; `headwater {parsed.command} --help` lists those there are"
-        raise UsageError(f"{dashes}{name}: no such flag{hint}")
-    stray = [argument for index, argument in enumerate(rest) if not argument.startswith("-") and (index == 0 or not rest[index - 1].startswith("-"))]
-    if stray:
-        raise UsageError(f"{stray[0]!r}: not a flag; inputs are given as --human NAME=GLOB, --synthetic NAME=GLOB, --unlabelled NAME=GLOB")
-
-
-def _beam_flags() -> set[str]:
-    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
-    for options in PipelineOptions.__subclasses__():
-        if "_add_argparse_args" in vars(options):
-            options._add_argparse_args(parser)
-    return {option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")}
 
 
 def default_workers() -> int:

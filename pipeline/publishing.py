@@ -20,11 +20,9 @@ import shutil
 from collections.abc import Iterator
 from typing import IO
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.errors import UsageError
 from pipeline.folders import PUBLISHED, WORK, Folders
-from transforms.storage import is_local, join_path, open_binary
+from transforms.storage import beam_filesystems, is_local, join_path, open_binary
 
 OURS = (*PUBLISHED, "manifest.json", "README.md")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -39,7 +37,7 @@ def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folde
     Raises UsageError at once, before any work, if `output` cannot be published to.
     """
     if not is_local(output):
-        if FileSystems.exists(join_path(output, "manifest.json")):
+        if beam_filesystems().exists(join_path(output, "manifest.json")):
             raise UsageError(
                 f"--output={output}: holds a dataset, and an object store cannot replace one in one step; publish each run to a new folder"
             )
@@ -160,20 +158,20 @@ def _recover(parent: str, name: str) -> None:
 
 def _move_objects(folders: Folders, output: str) -> None:
     for name in PUBLISHED:
-        matched = FileSystems.match([join_path(folders.root, name, "*")])[0].metadata_list
+        matched = beam_filesystems().match([join_path(folders.root, name, "*")])[0].metadata_list
         sources = [metadata.path for metadata in matched]
         targets = [join_path(output, name, path.rsplit("/", 1)[-1]) for path in sources]
         if sources:
-            FileSystems.rename(sources, targets)
-    FileSystems.rename([folders.card, folders.manifest], [join_path(output, "README.md"), join_path(output, "manifest.json")])
+            beam_filesystems().rename(sources, targets)
+    beam_filesystems().rename([folders.card, folders.manifest], [join_path(output, "README.md"), join_path(output, "manifest.json")])
 
 
 def remove_folder(folder: str) -> None:
     """Deletes a staging folder and all in it, if it is there."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    elif FileSystems.match([join_path(folder, "*")])[0].metadata_list:
-        FileSystems.delete([folder])
+    elif beam_filesystems().match([join_path(folder, "*")])[0].metadata_list:
+        beam_filesystems().delete([folder])
 
 
 def _sync_folder(folder: str) -> None:

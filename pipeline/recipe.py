@@ -16,6 +16,8 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+import pyarrow as pa
+
 from classifiers.scorers import ScoreSettings, score_fields
 from pipeline.errors import UsageError
 from transforms.apply_rules import Rule, check_rule_fields
@@ -124,10 +126,16 @@ def default_tables() -> dict[str, Any]:
     return tomllib.loads(resources.files("pipeline").joinpath("recipe.toml").read_text("utf-8"))
 
 
-def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = None, scored_with: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(
+    path: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    scored_with: Mapping[str, Any] | None = None,
+    scored_columns: pa.Schema | None = None,
+) -> Recipe:
     """The default recipe, under that of `path`, under `overrides` (dotted key -> value). Raises UsageError naming the key and the file.
 
-    `scored_with` replaces the defaults of section [score] by the settings that shards were scored with.
+    `scored_with` replaces the defaults of section [score] by the settings that shards were scored with, and `scored_columns` are the
+    shards' columns.
     """
     tables = default_tables()
     if scored_with is not None:
@@ -146,11 +154,14 @@ def load_recipe(path: str | None = None, overrides: Mapping[str, Any] | None = N
             _assign(tables, key, value, path)
     for key, value in (overrides or {}).items():
         _assign(tables, tuple(key.split(".")), value, "the command line")
-    return recipe_from_tables(tables)
+    return recipe_from_tables(tables, scored_columns)
 
 
-def recipe_from_tables(tables: Mapping[str, Any]) -> Recipe:
-    """A recipe from nested dictionaries, as a manifest stores them. Raises UsageError."""
+def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = None) -> Recipe:
+    """A recipe from nested dictionaries, as a manifest stores them. Raises UsageError.
+
+    `columns` are those of the scored shards that it is for; by default the ones that the scorers of section [score] would make.
+    """
     try:
         publish = dict(tables["publish"])
         shards = {"num_shards": publish.pop("num_shards") or None, "target_shard_bytes": publish.pop("target_shard_bytes")}
@@ -169,7 +180,7 @@ def recipe_from_tables(tables: Mapping[str, Any]) -> Recipe:
         )
         most_extra = recipe.score.bands * (recipe.score.bands - 1)
         _require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
-        check_rule_fields(recipe.rules, rule_schema(recipe.score))
+        check_rule_fields(recipe.rules, rule_schema(recipe.score, columns))
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error
     for scorer, needed_for in _needed_scorers(recipe):
@@ -178,12 +189,14 @@ def recipe_from_tables(tables: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def rule_schema(settings: ScoreSettings):
-    """The fields that rules may name: every score, and the columns of a document that hold single values."""
-    import pyarrow as pa
+def rule_schema(settings: ScoreSettings, columns: pa.Schema | None = None) -> pa.Schema:
+    """The fields that rules may name: every score, and the columns of a document that hold single values.
 
+    With the `columns` of a scored shard no scorer need be loaded to know its scores.
+    """
     named = {"source", "generator", "generation", "task", "declared_language"}
-    return pa.schema([*(field for field in DOCUMENT_SCHEMA if field.name in named), *score_fields(settings)])
+    scores = score_fields(settings) if columns is None else [field for field in columns if field.name not in (*DOCUMENT_SCHEMA.names, "row_key")]
+    return pa.schema([*(field for field in DOCUMENT_SCHEMA if field.name in named), *scores])
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

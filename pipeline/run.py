@@ -16,29 +16,26 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
-
-from classifiers.calibration import LengthThresholds, load_calibration
-from classifiers.scorers import warm_up
-from pipeline.beam_costs import remember_signatures
+from classifiers.calibration import LengthThresholds
+from classifiers.detectors import detector_calibration
+from classifiers.scorers import warm_up, without_detector
 from pipeline.decided import decision_key, find_decided
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
 from pipeline.finishing import now
 from pipeline.folders import Folders
 from pipeline.funnel import print_funnel
-from pipeline.graph import Job, build_graph
-from pipeline.options import beam_options, default_workers, fields_of, inputs_of, overrides_of
+from pipeline.inference import detector_version, inference_of
+from pipeline.job import Job
+from pipeline.options import IN_MEMORY_RUNNER, default_workers, fields_of, inputs_of, overrides_of
 from pipeline.progress import RunProgress
 from pipeline.publishing import stage_output
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.run_facts import RunFacts
 from transforms.inputs import InputError
-from transforms.plan_splits import plan_splits
-from transforms.scored_shards import read_scored_metadata
-from transforms.storage import is_local, join_path, open_binary
-from transforms.worker_pool import start_pool, stop_pool
+from transforms.scored_shards import read_scored_columns, read_scored_metadata
+from transforms.storage import beam_filesystems, is_local, join_path, open_binary
+from transforms.worker_pool import WorkerDied, start_pool, stop_pool
 
 LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "InMemoryRunner", "BundleBasedDirectRunner")
 """Runners that run in this process, to which a pool of processes adds the other cores."""
@@ -60,6 +57,8 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         work: dict[str, Any] = {"scored": tuple(scored)}
         total_bytes = 0
     else:
+        from transforms.plan_splits import plan_splits
+
         recipe, detector = load_recipe(parsed.recipe, overrides_of(parsed)), None
         specs, fields = inputs_of(parsed), fields_of(parsed)
         try:
@@ -83,15 +82,16 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         overwrite=getattr(parsed, "overwrite", False),
         decision_key=decision_key(recipe, thresholds),
     )
-    if from_scores:
+    if not from_scores:
+        work["inference"] = inference_of(parsed, recipe, runs_here=_is_local_runner(parsed.runner))
+    else:
         work["decided"] = find_decided(parsed.scored, [path.rsplit("/", 1)[-1] for path in scored], facts.decision_key)
     with _staging(parsed, facts) as folders:
         if from_scores and output:
             _keep_dead_letters(parsed.scored, folders)
         job = Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, write=bool(output), **work)
-        template = beam_options(parsed).get_all_options().get("template_location")
-        _run_graph(job, parsed, total_bytes, wait=not template)
-        if template:
+        _carry_out(job, parsed, total_bytes)
+        if parsed.beam and (template := _template_of(parsed)):
             print(f"Left the Dataflow template at {template}; nothing was run.")
             return {}
         manifest_path = join_path(output, "manifest.json") if output else folders.manifest
@@ -120,7 +120,7 @@ def scored_shards(folder: str) -> list[str]:
     if is_local(folder):
         found = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
     else:
-        found = sorted(metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list)
+        found = sorted(metadata.path for metadata in beam_filesystems().match([pattern])[0].metadata_list)
     if not found:
         raise UsageError(f"--scored={folder}: holds no scored shards; give the scored/ folder that `headwater curate` left")
     return found
@@ -135,7 +135,7 @@ def remix_recipe(parsed: Namespace, shard: str) -> tuple[Recipe, str | None]:
         about = read_scored_metadata(shard)
     except (ValueError, OSError) as error:
         raise UsageError(f"--scored: {error}") from error
-    recipe = load_recipe(parsed.recipe, overrides_of(parsed), scored_with=about["settings"])
+    recipe = load_recipe(parsed.recipe, overrides_of(parsed), scored_with=about["settings"], scored_columns=read_scored_columns(shard))
     for key, value in recipe.tables["score"].items():
         if value != about["settings"][key]:
             raise UsageError(
@@ -154,8 +154,8 @@ def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThreshold
     if "ai_detector" not in recipe.score.scorers:
         return None
     try:
-        calibration = load_calibration(recipe.origin.calibration or None)
-        version = detector or _detector_version(recipe.score.ai_detector)
+        calibration = detector_calibration(recipe.score.ai_detector, recipe.origin.calibration or None)
+        version = detector or detector_version(recipe.score)
         if calibration.detector != version:
             raise ValueError(
                 f"the calibration is of detector {calibration.detector}, but the scores are of {version}; "
@@ -164,13 +164,6 @@ def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThreshold
         return calibration.thresholds(recipe.origin.max_false_positive_rate)
     except (ValueError, OSError) as error:
         raise UsageError(f"origin: {error}") from error
-
-
-def _detector_version(kind: str) -> str:
-    # Imported here: its tables take half a second to build, and a remix scores nothing.
-    from classifiers.ai_detector import AiDetectorScorer
-
-    return AiDetectorScorer(kind).version
 
 
 @contextlib.contextmanager
@@ -187,10 +180,14 @@ def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
         yield Folders(folder)
 
 
-def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> None:
-    options = beam_options(parsed)
+def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
+    # What carries the run out is imported before the pool forks: whatever that brings along is then shared by all processes.
+    if needs_no_beam(job, parsed):
+        from pipeline.remix_here import remix_here as carry_out
+    else:
+        from pipeline.run_graph import run_graph as carry_out
     workers = parsed.workers if parsed.workers is not None else default_workers() if _is_local_runner(parsed.runner) else 1
-    settings = job.recipe.score
+    settings = job.recipe.score if job.inference is None else without_detector(job.recipe.score)
     try:
         # Forked before Beam starts its threads: what is loaded now is shared by all of them.
         start_pool(workers, None if job.scored else lambda: warm_up(settings))
@@ -198,12 +195,7 @@ def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> 
         raise UsageError(f"recipe: score: {error}") from error
     try:
         with RunProgress(parsed.progress, total_bytes):
-            remember_signatures()
-            pipeline = beam.Pipeline(options=options)
-            build_graph(pipeline, job)
-            result = pipeline.run()
-            if wait:
-                result.wait_until_finish()
+            carry_out(job, parsed)
     except Exception as error:
         refused = _refusal(job.folders)
         if refused is not None:
@@ -213,6 +205,18 @@ def _run_graph(job: Job, parsed: Namespace, total_bytes: int, *, wait: bool) -> 
         raise HeadwaterError(f"{_cause(error)} Nothing was published. Run again; with --debug for the whole traceback.") from error
     finally:
         stop_pool()
+
+
+def needs_no_beam(job: Job, parsed: Namespace) -> bool:
+    """Whether only the mix is left to do, with files and processes of this machine."""
+    places = (*job.scored[:1], job.folders.root)
+    return job.decided is not None and parsed.runner == IN_MEMORY_RUNNER and not parsed.beam and all(is_local(place) for place in places)
+
+
+def _template_of(parsed: Namespace) -> str | None:
+    from pipeline.run_graph import template_of
+
+    return template_of(parsed)
 
 
 def _is_local_runner(runner: str) -> bool:
@@ -230,7 +234,7 @@ def _refusal(folders: Folders) -> HeadwaterError | None:
 
 def _cause(error: BaseException) -> str:
     # Beam wraps what a worker raised into the text of its own error, the first line of which says it.
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error, WorkerDied):
         error = error.__cause__
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"^[\w.]*(Error|Died|Exception|Interrupt)\b.*:", line)]

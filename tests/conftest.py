@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,6 +15,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # Models and datasets are read from local folders here: a test that reaches for a hub must fail at once, not after retries.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+# A remix in this process leaves pandas out (pipeline/lean_arrow.py) unless pyarrow has found it before: so that no test depends on another.
+pa.array([0])
 
 
 @dataclass
@@ -74,13 +78,9 @@ WITHOUT_DETECTOR = '--set=score.scorers=["size", "gopher_quality", "gopher_repet
 
 def published(output: Path):
     """All published rows, in order of file and row."""
-    import pyarrow as pa
-
     return pa.concat_tables([pq.read_table(path) for path in sorted((Path(output) / "data").glob("*.parquet"))])
 
 
 def rejected(output: Path):
     """All rejected rows."""
-    import pyarrow as pa
-
     return pa.concat_tables([pq.read_table(path) for path in sorted((Path(output) / "rejected").glob("*.parquet"))])

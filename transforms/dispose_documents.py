@@ -1,7 +1,8 @@
 """The end of DECIDE for one scored shard: the mix is applied, every document has its disposition, and kept text is spilled.
 
-Kept rows are written to one Arrow IPC file, with one compressed batch for each output shard that they go to. The writer of
-an output shard then reads only its own batches: text is moved once, through files, and no runner's memory holds it.
+Kept rows are written to one Arrow IPC file, with one batch for each output shard that they go to, in the order that they will have
+there. The writer of an output shard then reads only its own batches and merges them: text is moved once, through files, and no
+runner's memory holds it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from transforms.decisions import read_decisions
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixSettings
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
-from transforms.storage import join_path, open_arrow, write_whole
+from transforms.storage import is_local, join_path, open_arrow, write_whole
 
 PUBLISHED = "published"
 
@@ -146,27 +147,28 @@ def _spill_kept(
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):
         return ()
-    order = kept[np.argsort(output_shard[kept], kind="stable")]
+    row_key = decisions["row_key"].to_numpy()
+    order = kept[np.lexsort((row_key[kept], placement_key[kept], output_shard[kept]))]
     shards, starts = np.unique(output_shard[order], return_index=True)
     with open_arrow(decided.shard.path) as file:
         source = pq.ParquetFile(file)
         present = set(source.schema_arrow.names)
         columns = [name for name in PUBLISHED_SCHEMA.names if name in present and name != "origin"]
         table = source.read(columns=columns, use_threads=False)
-    table = table.take(pa.array(order))
     rows = decisions.select(["origin", "declared", "verified", "row_key"]).take(pa.array(order))
-    made = {name: table[name] for name in columns}
+    made = dict(zip(columns, table.take(pa.array(order)).columns, strict=True))
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
-    ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA).combine_chunks()
+    ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA)
     spilled = []
+    compression = None if is_local(path) else "lz4"
     with (
-        write_whole(path) as file,
-        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)) as writer,
+        write_whole(path, durable=False) as file,
+        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)) as writer,
     ):
         for number, (shard, begin, end) in enumerate(zip(shards, starts, [*starts[1:], len(order)], strict=True)):
-            (batch,) = ordered.slice(begin, end - begin).to_batches()
-            writer.write_batch(batch)
+            batch, *more = ordered.slice(begin, end - begin).to_batches()
+            writer.write_batch(pa.concat_batches([batch, *more]) if more else batch)
             spilled.append((int(shard), SpilledRows(path, number, int(end - begin))))
     return tuple(spilled)
 

@@ -37,17 +37,27 @@ class SplitScored:
 
 def read_scored_metadata(path: str) -> dict:
     """What a scored shard says of itself: format, scorers and their versions, settings, books. Raises ValueError if it is none."""
+    return _read_about(path)[0]
+
+
+def read_scored_columns(path: str) -> pa.Schema:
+    """The columns of a scored shard. Raises ValueError if it is none."""
+    return _read_about(path)[1].schema.to_arrow_schema()
+
+
+def _read_about(path: str) -> tuple[dict, pq.FileMetaData]:
     with open_arrow(path) as file:
         try:
-            metadata = pq.read_schema(file).metadata or {}
+            parquet = pq.read_metadata(file)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
+    metadata = parquet.metadata or {}
     if METADATA_KEY not in metadata:
         raise ValueError(f"{path}: is not a scored shard of Headwater; give the scored/ folder that `headwater curate` left")
     found = json.loads(metadata[METADATA_KEY])
     if found["format"] != FORMAT:
         raise ValueError(f"{path}: has the layout {found['format']}, this version reads {FORMAT}; score again with `headwater curate`")
-    return found
+    return found, parquet
 
 
 def dead_letters_name(shard_name: str) -> str:
@@ -57,10 +67,8 @@ def dead_letters_name(shard_name: str) -> str:
 
 def recall_split(path: str) -> list[SplitScored]:
     """What `score_split` returned for the scored shard at `path`, from its metadata alone; a pool task of `remix`."""
-    about = read_scored_metadata(path)
-    with open_arrow(path) as file:
-        num_rows = pq.read_metadata(file).num_rows
+    about, parquet = _read_about(path)
     books = tuple((tuple(key), count) for *key, count in about["books"])
-    shard = ScoredShard(path.rsplit("/", 1)[-1], path, num_rows)
+    shard = ScoredShard(path.rsplit("/", 1)[-1], path, parquet.num_rows)
     scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
     return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by)]

@@ -54,8 +54,11 @@ def open_arrow(path: str) -> Iterator[pa.NativeFile]:
 
 
 @contextlib.contextmanager
-def write_whole(path: str) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path` whole when the block ends, and not at all when it raises."""
+def write_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path` whole when the block ends, and not at all when it raises.
+
+    Not `durable`: not flushed to the disk first, for work files that no run reads again after a power cut.
+    """
     if not is_local(path):
         file = beam_filesystems().create(path, compression_type=_AS_IT_LIES)
         try:
@@ -72,8 +75,9 @@ def write_whole(path: str) -> Iterator[BinaryIO]:
     try:
         with open(temporary, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 
 from transforms.dispose_documents import PUBLISHED_SCHEMA, SpilledRows
 from transforms.records import Origin
-from transforms.storage import join_path, open_arrow, open_binary, write_whole
+from transforms.storage import is_local, join_path, open_arrow, open_binary, write_whole
 
 ROW_GROUP_BYTES = 128 << 20
 """Bytes of text in a Parquet row group, at most (a single longer document makes one of its own)."""
+PAGE_BYTES = 256 << 10
+"""Bytes of a Parquet page, about: what zstd works on stays in the core's cache, which takes a fifth less time than pages of 1 MiB."""
 _WORDLIKE = ["origin", "declared_origin", "source", "generator", "task", "declared_language", "language"]
 
 
@@ -65,7 +67,13 @@ def write_shard(
     path = join_path(folder, shard_name(number, num_shards))
     with write_whole(path) as file:
         writer = pq.ParquetWriter(
-            file, PUBLISHED_SCHEMA, compression="zstd", compression_level=zstd_level, use_dictionary=_WORDLIKE, write_statistics=_WORDLIKE
+            file,
+            PUBLISHED_SCHEMA,
+            compression="zstd",
+            compression_level=zstd_level,
+            use_dictionary=_WORDLIKE,
+            write_statistics=_WORDLIKE,
+            data_page_size=PAGE_BYTES,
         )
         with writer:
             for begin, end in row_groups(rows["bytes"].to_numpy()[order], row_group_documents):
@@ -111,8 +119,10 @@ def human_origins(count_presumed_human: bool) -> tuple[str, ...]:
 def _read_spilled(spilled: list[SpilledRows]) -> pa.Table:
     batches = []
     for part in spilled:
-        with open_arrow(part.path) as file:
+        # Mapped, where the file is local: rows are copied once, straight out of the page cache.
+        with pa.memory_map(part.path) if is_local(part.path) else open_arrow(part.path) as file:
             batches.append(pa.ipc.open_file(file).get_batch(part.batch))
     table = pa.Table.from_batches(batches)
-    # 64-bit offsets: taking rows out of more than 2 GiB of text would overflow the 32-bit ones.
-    return table.set_column(table.schema.get_field_index("text"), "text", table["text"].cast(pa.large_string()))
+    # 64-bit offsets: more than 2 GiB of text would overflow the 32-bit ones. One chunk: taking rows joins the chunks of a column
+    # again at every call.
+    return table.set_column(table.schema.get_field_index("text"), "text", table["text"].cast(pa.large_string())).combine_chunks()

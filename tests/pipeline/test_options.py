@@ -6,13 +6,13 @@ import sys
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, StandardOptions
 
+from pipeline.beam_flags import beam_options
 from pipeline.errors import UsageError
 from pipeline.options import (
     IN_MEMORY_RUNNER,
     INPUT_FLAGS,
     RECIPE_FLAGS,
     SCORE_FLAGS,
-    beam_options,
     default_workers,
     fields_of,
     inputs_of,

@@ -172,7 +172,7 @@ def test_an_object_store_is_never_published_over():
             return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publishing, "FileSystems", Exists)
+        patch.setattr(publishing, "beam_filesystems", lambda: Exists)
         patch.setattr(publishing, "join_path", lambda *parts: "/".join(parts))
         with pytest.raises(UsageError, match="new folder"), stage_output("gs://bucket/out", "one", overwrite=True):
             pass

@@ -1,0 +1,40 @@
+"""One run, planned: what `graph` or `remix_here` needs to carry it out."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from classifiers.calibration import LengthThresholds
+from pipeline.folders import Folders
+from pipeline.recipe import Recipe
+from pipeline.run_facts import RunFacts
+from transforms.inputs import FieldNames, Split
+
+if TYPE_CHECKING:
+    # Brings Beam's inference along, which a run in line does not need.
+    from transforms.infer_scores import InferenceSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what to read, by which recipe, and where to work."""
+
+    recipe: Recipe
+    """What decides."""
+    facts: RunFacts
+    """Who, where and when: what the manifest says of the run."""
+    folders: Folders
+    """Where it works until it publishes."""
+    thresholds: LengthThresholds | None
+    """Of the detector, by length; None where no detector scored."""
+    splits: tuple[Split, ...] = ()
+    """What to read and score (curate)."""
+    fields: FieldNames | None = None
+    """What the records' fields are called (curate)."""
+    inference: "InferenceSettings | None" = None
+    """How the detector runs as a step of its own; None: in line with the other scorers (curate)."""
+    scored: tuple[str, ...] = ()
+    """Scored shards to start from instead (remix)."""
+    decided: str | None = None
+    """Folder of an earlier run's decisions that hold for this recipe; None: decide."""
+    write: bool = True
+    """Whether to publish, or only to say what would be (plan)."""

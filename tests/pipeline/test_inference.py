@@ -1,0 +1,76 @@
+"""Where the detector runs is a matter of flags, and changes nothing that is published."""
+
+import json
+from argparse import Namespace
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.inference import inference_of
+from pipeline.options import parse_arguments
+from pipeline.recipe import load_recipe
+from tests.conftest import WITHOUT_DETECTOR, inputs
+
+CURATE = ["curate", "--human", "a=b", "--output", "out"]
+
+
+def inference(*flags, runs_here=True, **overrides):
+    return inference_of(parse_arguments([*CURATE, *flags]), load_recipe(None, overrides), runs_here=runs_here)
+
+
+def test_the_detector_runs_in_line_unless_told_otherwise():
+    assert inference() is None and inference("--detector_runs=inline") is None
+
+
+def test_a_remix_scores_nothing():
+    assert inference_of(Namespace(), load_recipe(), runs_here=True) is None
+
+
+def test_flags_become_settings_of_the_step():
+    found = inference("--detector_runs=inference", "--detector_min_ram=16GB", "--detector_accelerator=type:t4;count:1", "--workers=3")
+    assert found.version.startswith("fast-")
+    assert (found.device, found.num_threads, found.min_ram, found.accelerator, found.share_model) == ("cpu", 3, "16GB", "type:t4;count:1", False)
+
+
+def test_on_a_cluster_each_process_scores_one_text_at_a_time():
+    assert inference("--detector_runs=inference", runs_here=False).num_threads == 1
+
+
+def test_processes_share_the_model_on_an_accelerator():
+    found = inference("--detector_runs=inference", "--detector_device=cuda")
+    assert found.device == "cuda" and found.share_model
+
+
+@pytest.mark.parametrize("flag", ["--detector_device=cuda", "--detector_min_ram=1GB", "--detector_accelerator=type:t4"])
+def test_flags_of_the_step_without_the_step_are_refused(flag):
+    with pytest.raises(UsageError, match=f"{flag}: goes with --detector_runs=inference only"):
+        inference(flag)
+
+
+def test_a_step_without_a_detector_is_refused():
+    scorers = load_recipe().score.scorers
+    with pytest.raises(UsageError, match=r"no detector scores; add 'ai_detector' to score.scorers"):
+        inference("--detector_runs=inference", **{"score.scorers": [name for name in scorers if name != "ai_detector"]})
+
+
+def test_a_run_publishes_the_same_wherever_the_detector_runs(headwater, corpus, tmp_path):
+    digests, scored = [], []
+    for where in ("inline", "inference"):
+        ran = headwater("curate", *inputs(corpus), f"--output={tmp_path}/{where}", f"--detector_runs={where}", "--on_shortage=shrink")
+        assert ran.code == 0, ran.err
+        manifest = json.loads((tmp_path / where / "manifest.json").read_text())
+        digests.append((manifest["digest"], manifest["scorers"], manifest["accounts"]))
+        scored.append({path.name: path.read_bytes() for path in (tmp_path / where / "scored").iterdir()})
+    assert digests[0] == digests[1] and scored[0] == scored[1]
+    assert not (tmp_path / "inference" / "unjudged").exists()
+
+
+def test_a_detector_without_thresholds_stops_before_anything_is_read(headwater, corpus, tmp_path):
+    ran = headwater("curate", *inputs(corpus), f"--output={tmp_path}/out", "--ai_detector=hf:org/model")
+    assert ran.code == 2 and "`python -m classifiers calibrate --ai_detector hf:org/model --human GLOB" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_detector_its_name_does_not_matter(headwater, corpus, tmp_path):
+    ran = headwater("plan", *inputs(corpus), WITHOUT_DETECTOR, "--on_shortage=shrink", "--ai_detector=fast")
+    assert ran.code == 0, ran.err

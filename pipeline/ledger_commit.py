@@ -20,8 +20,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class PendingRun:
     """The machine that publishes."""
     claimed_at: str = ""
     """When it began to publish, UTC."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Figures of its cycle report, which later cycles are compared with."""
 
     @property
     def num_rows(self) -> int:
@@ -150,6 +152,18 @@ def run_application(run_id: str) -> str:
     return f"headwater/run/{run_id}"
 
 
+def commit_withdrawal(url: str, run_id: str, files: Sequence[LedgerFile]) -> None:
+    """Commits rows of withdrawals. Raises LedgerConflict if others keep committing meanwhile."""
+    about = {"headwater": {"event": "withdraw", "run": run_id, "rows": sum(file.num_rows for file in files)}}
+    for _ in range(_MAX_ATTEMPTS):
+        table = open_table(url)
+        actions = [_add_action(file) for file in files]
+        with contextlib.suppress(deltalake().exceptions.CommitFailedError):
+            _write(table, actions, {run_application(run_id): 1, CLAIM: table.transaction_version(CLAIM) or 0}, about)
+            return
+    raise LedgerConflict(f"{url}: other runs kept committing; nothing was withdrawn, do it again")
+
+
 def find_conflicts(url: str, run: PendingRun, base: Sequence[LedgerFile], now: Snapshot) -> pa.Table:
     """Synthetic text of `run` that is among the rows added to the ledger since it held the files `base`: `EARLIER_SCHEMA`."""
     known = {file.path for file in base}
@@ -230,22 +244,14 @@ def _end_orphan(url: str, holder: int) -> bool:
 
 def _commit_rows(url: str, run: PendingRun) -> None:
     library = deltalake()
-    about = {
-        "headwater": {
-            "event": "publish",
-            "run": run.run_id,
-            "cycle": run.cycle,
-            "output": run.output,
-            "rows": run.num_rows,
-            "ignored": list(run.ignored_runs),
-        }
-    }
+    stated = {"run": run.run_id, "cycle": run.cycle, "output": run.output, "rows": run.num_rows}
+    about = {"headwater": {"event": "publish", **stated, "ignored": list(run.ignored_runs), "figures": dict(run.figures)}}
     for _ in range(_MAX_ATTEMPTS):
         table = open_table(url)
         if is_committed(table, run.run_id):
             return
         holder = table.transaction_version(CLAIM) or 0
-        actions = [_add_action(place(url), file) for file in run.files]
+        actions = [_add_action(file) for file in run.files]
         ends = {run_application(run.run_id): 1, CLAIM: 0 if holder == run_number(run.run_id) else holder}
         with contextlib.suppress(library.exceptions.CommitFailedError):
             _write(table, actions, ends, about)
@@ -275,7 +281,7 @@ def _write(table: Any, actions: list, versions: dict[str, int], about: dict[str,
     table.create_write_transaction(actions, "append", LEDGER_SCHEMA, PARTITIONED_BY, commit_properties=properties)
 
 
-def _add_action(folder: str, file: LedgerFile) -> Any:
+def _add_action(file: LedgerFile) -> Any:
     # The time is that of the commit's making: Delta wants one, nothing of ours reads it.
     return deltalake().transaction.AddAction(
         file.path, file.num_bytes, {"kind": file.kind, "part": file.part}, int(time.time() * 1000), True, json.dumps({"numRecords": file.num_rows})

@@ -113,7 +113,8 @@ def test_a_run_that_fails_after_it_became_visible_is_committed(ledger, tmp_path)
 def test_every_commit_says_what_it_was(ledger, tmp_path):
     commit(ledger, tmp_path / "out", texts("a", 20), "run-1", "spring")
     publish, claim = open_table(str(ledger)).history(2)
-    assert publish["headwater"] == {"event": "publish", "run": "run-1", "cycle": "spring", "output": str(tmp_path / "out"), "rows": 20, "ignored": []}
+    stated = {"run": "run-1", "cycle": "spring", "output": str(tmp_path / "out"), "rows": 20}
+    assert publish["headwater"] == {"event": "publish", **stated, "ignored": [], "figures": {}}
     assert claim["headwater"]["event"] == "claim"
 
 

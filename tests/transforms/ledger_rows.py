@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from tests.transforms.shard_files import BANDS, HASHES, Document, hash_id
-from transforms.find_published import LedgerReading
-from transforms.ledger_files import EXTRA_BANDS, LedgerFile, make_rows, split_rows, write_ledger_file
+from transforms.find_published import LedgerReading, Probes, make_probes
+from transforms.ledger_files import EXTRA_BANDS, LedgerFile, cut_bands, lookup_keys, make_rows, split_rows, write_ledger_file
+from transforms.records import make_addresses
 
 ORIGIN_WORDS = ("human", "presumed_human", "synthetic", "unknown", "disputed")
 
@@ -47,3 +48,11 @@ def reading_of(folder: Path, files: Sequence[LedgerFile], kinds: Sequence[str] =
 
 def signatures_of(documents: Sequence[Document]) -> np.ndarray:
     return np.frombuffer(b"".join(held.signature for held in documents), np.uint8).reshape(-1, HASHES)
+
+
+def probes_of(documents: Sequence[Document], shard: int = 0) -> Probes:
+    """What is looked up of these documents."""
+    hashes = np.frombuffer(b"".join(content_of(held) for held in documents), np.uint8).reshape(-1, 16)
+    signatures, valid = signatures_of(documents), np.ones(len(documents), bool)
+    keys = lookup_keys(hashes, cut_bands(signatures, BANDS, EXTRA_BANDS), valid)
+    return make_probes(make_addresses(shard, np.arange(len(documents))), hashes, signatures, valid, keys)

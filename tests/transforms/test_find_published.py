@@ -11,7 +11,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from hypothesis import given, settings
 
-from tests.transforms.ledger_rows import content_of, reading_of, rows_of_documents, signatures_of, write_rows
+from tests.transforms.ledger_rows import probes_of, reading_of, rows_of_documents, write_rows
 from tests.transforms.shard_files import BANDS, HASHES, Document, random_signature, similarity, vary, write_shards
 from transforms.find_published import (
     EARLIER_SCHEMA,
@@ -24,18 +24,10 @@ from transforms.find_published import (
     look_up,
     make_probes,
 )
-from transforms.ledger_files import EXTRA_BANDS, LedgerFile, cut_bands, lookup_keys
-from transforms.records import make_addresses
+from transforms.ledger_files import EXTRA_BANDS, LedgerFile
 
 SYNTHETIC = 2
 _FOUND: dict[str, list] = {}
-
-
-def probes_of(documents, shard=0):
-    hashes = np.frombuffer(b"".join(content_of(held) for held in documents), np.uint8).reshape(-1, 16)
-    signatures, valid = signatures_of(documents), np.ones(len(documents), bool)
-    keys = lookup_keys(hashes, cut_bands(signatures, BANDS, EXTRA_BANDS), valid)
-    return make_probes(make_addresses(shard, np.arange(len(documents))), hashes, signatures, valid, keys)
 
 
 def synthetic(name, signature, **details):

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from classifiers.text_batch import TextBatch
-from classifiers.words import KIND_SYMBOL, split_words
+from classifiers.words import KIND_SYMBOL
 
 MAX_SYMBOLS_BETWEEN = 2
 """Runs of symbols that may stand between two words of a phrase: `Sure! - here`."""
@@ -93,10 +93,10 @@ def compile_phrases(phrases: Sequence[Phrase]) -> PhraseBook:
         contexts.extend(context.encode("ascii"))
         return begin, len(contexts)
 
-    for phrase in phrases:
-        utf8 = np.frombuffer(phrase.text.encode(), np.uint8)
-        words = split_words(utf8, np.array([0, len(utf8)]))
-        hashes = words.folded[words.kinds != KIND_SYMBOL].tolist()
+    words = TextBatch.of([phrase.text for phrase in phrases]).words
+    folded, is_word, offsets = words.folded.tolist(), (words.kinds != KIND_SYMBOL).tolist(), words.offsets.tolist()
+    for number, phrase in enumerate(phrases):
+        hashes = [folded[piece] for piece in range(offsets[number], offsets[number + 1]) if is_word[piece]]
         if not hashes:
             raise ValueError(f"phrase {phrase.text!r} holds no word")
         node = 0

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.cascade import DEEP, FAST, CascadeDetector
-from classifiers.detectors import Detector, make_detector
+from classifiers.detectors import CascadeWork, Detector, make_detector
 from classifiers.text_batch import TextBatch
 
 PROBABILITY_FIELDS = pa.schema([("ai_probability", pa.float32()), ("ai_abstained", pa.bool_())])
@@ -45,6 +45,10 @@ class AiDetectorScorer:
             tier = {}
         probability = probability_of(odds)
         return {"ai_probability": pa.array(probability, mask=abstained), "ai_abstained": pa.array(abstained), **tier}
+
+    def take_work(self) -> CascadeWork | None:
+        """What a cascade did since the last call; None for another detector."""
+        return self.detector.take_work() if isinstance(self.detector, CascadeDetector) else None
 
 
 def detector_fields(spec: str) -> pa.Schema:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import orjson
 
-from classifiers.detectors import Detector, make_detector, weights_file
+from classifiers.detectors import CascadeWork, Detector, make_detector, weights_file
 from classifiers.text_batch import TextBatch
 
 SETTINGS_FILE = "cascade.json"
@@ -54,23 +54,6 @@ class CascadeSettings:
     def to_json(self) -> bytes:
         """The settings as one JSON object."""
         return orjson.dumps({"format": FORMAT, **asdict(self)}, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-@dataclass(frozen=True)
-class CascadeWork:
-    """What a cascade has done so far in this process."""
-
-    texts: int = 0
-    """Texts scored."""
-    deep_texts: int = 0
-    """Those of them that the deep detector saw."""
-    fast_cpu_s: float = 0.0
-    """CPU seconds of the fast detector."""
-    deep_cpu_s: float = 0.0
-    """CPU seconds of the deep one."""
-
-    def __add__(self, other: "CascadeWork") -> "CascadeWork":
-        return CascadeWork(*(mine + theirs for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True)))
 
 
 class CascadeDetector:

@@ -13,7 +13,7 @@ import functools
 import importlib.resources
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -51,6 +51,29 @@ class Detector(Protocol):
         Deterministic; a text's numbers do not depend on the rest of the batch. An empty batch gives two empty arrays.
         """
         ...
+
+
+@dataclass(frozen=True)
+class CascadeWork:
+    """What a cascade did: how much of it was the deep detector's, and what both cost."""
+
+    texts: int = 0
+    """Texts scored."""
+    deep_texts: int = 0
+    """Those of them that the deep detector saw."""
+    fast_cpu_s: float = 0.0
+    """CPU seconds of the fast detector; 0 where they were not measured."""
+    deep_cpu_s: float = 0.0
+    """CPU seconds of the deep one."""
+
+    @property
+    def deep_share(self) -> float:
+        """Share of the texts that the deep detector saw; 0 where there were none."""
+        return self.deep_texts / self.texts if self.texts else 0.0
+
+    def __add__(self, other: "CascadeWork") -> "CascadeWork":
+        """What both did together."""
+        return CascadeWork(*(mine + theirs for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True)))
 
 
 @dataclass(frozen=True)

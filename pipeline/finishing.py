@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from classifiers.detectors import CascadeWork
 from pipeline.card import write_card
 from pipeline.decided import write_key
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
@@ -59,12 +60,14 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
             ),
             folders,
         )
+    work = [one.cascade_work for one in scored if one.cascade_work]
     return RunCatalog(
         shards,
         tuple(sorted(books.items())),
         sum(one.origin_conflicts for one in scored),
         sum(one.num_bytes for one in scored),
         scored[0].scored_by if scored else "{}",
+        sum(work, CascadeWork()) if work else None,
     )
 
 

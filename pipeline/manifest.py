@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.recipe import Recipe
@@ -63,6 +64,7 @@ def build_manifest(
         "recipe_digest": recipe.digest,
         "recipe": recipe.tables,
         "scorers": scored["scorers"],
+        "cascade": None if catalog.cascade_work is None else {**asdict(catalog.cascade_work), "deep_share": catalog.cascade_work.deep_share},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from classifiers.detectors import CascadeWork
 from transforms.records import ScoredShard
 
 Counts = Sequence[tuple[tuple[str, str, str, str, str], tuple[int, int, int]]]
@@ -46,3 +47,5 @@ class RunCatalog:
     """Bytes of text scored."""
     scored_by: str = "{}"
     """Scorers, versions and settings of all shards, as JSON."""
+    cascade_work: CascadeWork | None = None
+    """What the detector did, where it is a cascade."""

@@ -22,7 +22,9 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunIn
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from classifiers.ai_detector import AiDetectorScorer, detector_fields
+from classifiers.ai_detector import TIER_FIELD, AiDetectorScorer, detector_fields
+from classifiers.cascade import DEEP
+from classifiers.detectors import CascadeWork
 from classifiers.scorers import ScoreSettings
 from classifiers.text_batch import TextBatch
 from transforms.pool_steps import PoolDo
@@ -178,12 +180,17 @@ def complete_shard(
         books=tuple(sorted(books.items())),
         num_bytes=int(pc.sum(table["bytes"]).as_py() or 0),
         scored_by=json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True),
+        cascade_work=_work_of(columns.get(TIER_FIELD.name)),
     )
     write_scored(pa.table([columns[name] for name in schema.names], schema), result)
     if letters:
         # A file of its own: a step that is repeated writes it again and adds to nothing.
         write_letters(letters, join_path(dead_folder, f"{unjudged.shard.name.removesuffix('.parquet')}-{DETECTOR}.jsonl"))
     return [result]
+
+
+def _work_of(tiers: pa.Array | None) -> CascadeWork | None:
+    return None if tiers is None else CascadeWork(len(tiers), pc.sum(pc.equal(tiers, DEEP)).as_py() or 0)
 
 
 class InferScores(beam.PTransform):

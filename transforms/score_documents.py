@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from classifiers.detectors import CascadeWork
 from classifiers.scorers import Scorer, ScoreSettings, make_scorers, score_fields
 from classifiers.text_batch import TextBatch
 from transforms.dead_letters import DeadLetter, quote_start
@@ -51,6 +52,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
     """
     scorers = _scorers(settings)
     schema = scored_schema(settings)
+    _take_cascade_work(scorers)
     books: Books = Counter()
     conflicts = 0
     letters: list[DeadLetter] = []
@@ -76,6 +78,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
         num_bytes=int(pc.sum(table["bytes"]).as_py() or 0),
         input_bytes=split.num_bytes,
         scored_by=_scored_by(scorers, settings),
+        cascade_work=_take_cascade_work(scorers),
     )
     write_scored(table, result)
     if letters:
@@ -143,6 +146,10 @@ def scorer_failure(document: pa.RecordBatch, error: str) -> DeadLetter:
     )
 
 
+def _take_cascade_work(scorers: Sequence[Scorer]) -> CascadeWork | None:
+    return next((scorer.take_work() for scorer in scorers if scorer.name == "ai_detector"), None)
+
+
 def _value_counts(column: pa.Array) -> list[tuple[str, int]]:
     return [(entry["values"], entry["counts"]) for entry in column.value_counts().to_pylist()]
 
@@ -162,6 +169,9 @@ def write_scored(table: pa.Table, result: SplitScored) -> None:
         "num_bytes": result.num_bytes,
         "input_bytes": result.input_bytes,
     }
+    if result.cascade_work:
+        # Not its CPU seconds: the same split must give the same bytes.
+        about["cascade_work"] = [result.cascade_work.texts, result.cascade_work.deep_texts]
     schema = table.schema.with_metadata({METADATA_KEY: json.dumps(about, sort_keys=True).encode()})
     with write_whole(result.shard.path) as file:
         writer = pq.ParquetWriter(

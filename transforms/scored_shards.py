@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from classifiers.detectors import CascadeWork
 from transforms.records import ScoredShard
 from transforms.storage import open_arrow
 
@@ -33,6 +34,8 @@ class SplitScored:
     """Bytes of input that the split stands for."""
     scored_by: str
     """Scorers, versions and settings as JSON: shards that differ in it cannot be mixed."""
+    cascade_work: CascadeWork | None = None
+    """What the detector did, where it is a cascade; its CPU seconds are known to the run alone that scored."""
 
 
 def read_scored_metadata(path: str) -> dict:
@@ -71,4 +74,5 @@ def recall_split(path: str) -> list[SplitScored]:
     books = tuple((tuple(key), count) for *key, count in about["books"])
     shard = ScoredShard(path.rsplit("/", 1)[-1], path, parquet.num_rows)
     scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
-    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by)]
+    work = CascadeWork(*about["cascade_work"]) if "cascade_work" in about else None
+    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by, work)]

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.ai_detector import AiDetectorScorer
-from classifiers.cascade import CascadeDetector, CascadeSettings, CascadeWork, read_settings, weigh_odds
+from classifiers.cascade import CascadeDetector, CascadeSettings, read_settings, weigh_odds
+from classifiers.detectors import CascadeWork
 from classifiers.text_batch import TextBatch
 from tests.classifiers.fake_detectors import WordShareDetector
 
@@ -67,6 +68,7 @@ def test_the_work_done_is_told_once():
     assert (work.texts, work.deep_texts) == (3, 2) and work.fast_cpu_s >= 0 and work.deep_cpu_s >= 0
     assert detector.take_work() == CascadeWork()
     assert CascadeWork(1, 2, 3.0, 4.0) + CascadeWork(10, 20, 30.0, 40.0) == CascadeWork(11, 22, 33.0, 44.0)
+    assert CascadeWork(4, 1).deep_share == 0.25 and CascadeWork().deep_share == 0.0
 
 
 numbers = st.floats(-20, 20)

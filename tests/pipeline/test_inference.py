@@ -36,9 +36,15 @@ def test_on_a_cluster_each_process_scores_one_text_at_a_time():
     assert inference("--detector_runs=inference", runs_here=False).num_threads == 1
 
 
-def test_processes_share_the_model_on_an_accelerator():
-    found = inference("--detector_runs=inference", "--detector_device=cuda")
-    assert found.device == "cuda" and found.share_model
+def test_processes_share_the_model_on_an_accelerator(monkeypatch):
+    monkeypatch.setattr("pipeline.inference.detector_version", lambda settings: "hf-0")
+    found = inference("--detector_runs=inference", "--detector_device=cuda", **{"score.ai_detector": "hf:org/model"})
+    assert (found.version, found.device, found.share_model) == ("hf-0", "cuda", True)
+
+
+def test_what_runs_on_the_cpu_alone_takes_no_other_device():
+    with pytest.raises(UsageError, match="--detector_runs=inference: device 'cuda' does not go with fast"):
+        inference("--detector_runs=inference", "--detector_device=cuda")
 
 
 @pytest.mark.parametrize("flag", ["--detector_device=cuda", "--detector_min_ram=1GB", "--detector_accelerator=type:t4"])

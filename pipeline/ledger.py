@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
-from transforms.find_published import LedgerReading
+from transforms.find_earlier import LedgerReading
 from transforms.ledger_files import EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, read_ledger_file
 from transforms.storage import is_local
 

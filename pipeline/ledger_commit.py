@@ -26,15 +26,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, PARTITIONED_BY, Snapshot, deltalake, open_table, place, snapshot_of
 from pipeline.publishing import published_manifest
-from transforms.find_published import EARLIER_SCHEMA, PASS_KEYS, LedgerReading, Probes, find_earlier, make_probes
+from transforms.find_earlier import EARLIER_SCHEMA, PASS_KEYS, LedgerReading, Probes, find_earlier, make_probes
 from transforms.ledger_files import LEDGER_SCHEMA, SYNTHETIC, LedgerFile, lookup_keys, matrix_of, read_ledger_file
 from transforms.records import make_addresses
-from transforms.storage import is_local, join_path, open_binary, write_whole
+from transforms.storage import beam_filesystems, is_local, join_path, open_binary, write_whole
 
 PENDING = ("_headwater", "pending")
 """Folder of the records, in the ledger's; readers of Delta tables pass over names that begin with an underscore."""
@@ -369,7 +368,7 @@ def _records(url: str) -> list[str]:
     folder = join_path(place(url), *PENDING)
     if is_local(folder):
         return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")) if os.path.isdir(folder) else []
-    return sorted(found.path for found in FileSystems.match([join_path(folder, "*.json")])[0].metadata_list)
+    return sorted(found.path for found in beam_filesystems().match([join_path(folder, "*.json")])[0].metadata_list)
 
 
 def _forget(url: str, run: PendingRun) -> None:
@@ -380,8 +379,8 @@ def _delete(path: str) -> None:
     if is_local(path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    elif FileSystems.exists(path):
-        FileSystems.delete([path])
+    elif beam_filesystems().exists(path):
+        beam_filesystems().delete([path])
 
 
 def this_host() -> str:

@@ -14,7 +14,7 @@ from classifiers.text_batch import TextBatch
 from pipeline.errors import UsageError
 from pipeline.ledger import LedgerKeys, Snapshot, read_ledger
 from pipeline.ledger_history import published_runs
-from transforms.find_published import find_earlier, make_probes
+from transforms.find_earlier import find_earlier, make_probes
 from transforms.fixed_columns import binary_rows
 from transforms.ledger_files import HUMAN, SYNTHETIC, WITHDRAWN, cut_bands, lookup_keys, matrix_of
 

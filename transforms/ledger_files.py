@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms.find_candidates import cut_across
 from transforms.fixed_columns import binary_rows
 from transforms.records import Origin
 from transforms.storage import join_path, open_arrow, write_whole
@@ -79,19 +78,20 @@ class LedgerFile:
 def cut_bands(signatures: np.ndarray, bands: int, extra_bands: int = EXTRA_BANDS) -> np.ndarray:
     """uint32[n, bands + extra_bands]: hashes of parts of each signature (uint8[n, bands * rows]): what is looked up to find near-duplicates.
 
-    The first `bands` hash the bytes of one band each; where eight minima agree so do their low bytes, so whatever shares a scored band
-    shares one of these (and by chance hardly anything else does). The others are those of `cut_across`.
+    The r-th byte of hash e is row r of band (e + r * step) mod bands, with step 0 for the first `bands` hashes, then 1 and so on: first
+    the bands themselves, then as many bytes cut across them. Where eight minima agree so do their low bytes, so whatever shares a scored band shares
+    a hash here, and by chance hardly anything else does.
     """
-    n, rows = len(signatures), signatures.shape[1] // bands
-    straight = np.broadcast_to(np.arange(bands, dtype=np.uint64), (n, bands)).copy()
-    in_bands = signatures.reshape(n, bands, rows)
-    for row in range(rows):
-        straight = (straight ^ in_bands[:, :, row]) * np.uint64(_GOLDEN)
-        straight ^= straight >> np.uint64(32)
-    straight *= np.uint64(_GOLDEN)
-    # Both end in a product, whose high bits are the mixed ones.
-    hashes = np.concatenate([straight, cut_across(signatures, bands, extra_bands)], axis=1) if extra_bands else straight
-    return (hashes >> np.uint64(32)).astype("<u4")
+    rows = signatures.shape[1] // bands
+    number = np.arange(bands + extra_bands)[:, None]
+    row = np.arange(rows)
+    places = (number + row * (number // bands)) % bands * rows + row
+    hashes = np.broadcast_to(number[:, 0].astype(np.uint64), (len(signatures), len(number))).copy()
+    for place in places.T:
+        hashes = (hashes ^ signatures[:, place]) * np.uint64(_GOLDEN)
+        hashes ^= hashes >> np.uint64(32)
+    # The high bits of a product are the mixed ones.
+    return ((hashes * np.uint64(_GOLDEN)) >> np.uint64(32)).astype("<u4")
 
 
 def lookup_keys(content_hashes: np.ndarray, band_hashes: np.ndarray, has_bands: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.find_published import EARLIER_SCHEMA, sort_earlier
+from transforms.find_earlier import EARLIER_SCHEMA, sort_earlier
 
 REUSED_SCHEMA = pa.schema(
     [

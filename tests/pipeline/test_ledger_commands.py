@@ -21,7 +21,7 @@ from tests.pipeline.datasets import SETTINGS, SHARD, publish_dataset, record, re
 from tests.texts import edited, prose
 from tests.transforms.ledger_rows import probes_of
 from tests.transforms.shard_files import Document
-from transforms.find_published import find_earlier
+from transforms.find_earlier import find_earlier
 
 pytest.importorskip("deltalake")
 

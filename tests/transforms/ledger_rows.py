@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.transforms.shard_files import BANDS, HASHES, Document, hash_id
-from transforms.find_published import LedgerReading, Probes, make_probes
+from transforms.find_earlier import LedgerReading, Probes, make_probes
 from transforms.ledger_files import EXTRA_BANDS, LedgerFile, cut_bands, lookup_keys, make_rows, split_rows, write_ledger_file
 from transforms.records import make_addresses
 

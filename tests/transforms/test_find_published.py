@@ -13,17 +13,19 @@ from hypothesis import given, settings
 
 from tests.transforms.ledger_rows import probes_of, reading_of, rows_of_documents, write_rows
 from tests.transforms.shard_files import BANDS, HASHES, Document, random_signature, similarity, vary, write_shards
-from transforms.find_published import (
+from transforms.find_earlier import (
     EARLIER_SCHEMA,
     GROUP_ROWS,
-    FindPublished,
     emit_probes,
     find_earlier,
+    find_published,
     group_files,
     load_probes,
     look_up,
     make_probes,
+    sort_earlier,
 )
+from transforms.find_published import FindPublished
 from transforms.ledger_files import EXTRA_BANDS, LedgerFile
 
 SYNTHETIC = 2
@@ -53,7 +55,7 @@ def test_looking_up_meets_exactly_the_documents_that_share_a_key(ours, theirs, s
 
 
 def test_meetings_come_in_blocks_and_none_is_lost(monkeypatch):
-    monkeypatch.setattr("transforms.find_published.BLOCK_MEETINGS", 7)
+    monkeypatch.setattr("transforms.find_earlier.BLOCK_MEETINGS", 7)
     ours = np.repeat(np.arange(5, dtype=np.uint32)[:, None], 3, axis=1)
     theirs = np.repeat(np.arange(10, dtype=np.uint32)[:, None] % 5, 3, axis=1)
     probes = make_probes(np.arange(5, dtype=np.uint64), np.zeros((5, 16), np.uint8), np.zeros((5, 8), np.uint8), np.ones(5, bool), ours)
@@ -63,7 +65,7 @@ def test_meetings_come_in_blocks_and_none_is_lost(monkeypatch):
 
 
 def test_a_key_that_very_many_share_meets_the_first_of_them(monkeypatch):
-    monkeypatch.setattr("transforms.find_published.MAX_SHARING", 4)
+    monkeypatch.setattr("transforms.find_earlier.MAX_SHARING", 4)
     addresses = np.arange(10, dtype=np.uint64)[::-1]
     keys = np.zeros((10, 1), np.uint32)
     probes = make_probes(addresses, np.zeros((10, 16), np.uint8), np.zeros((10, 8), np.uint8), np.ones(10, bool), keys)
@@ -154,8 +156,8 @@ def run_on(transform, shards):
 
 
 def test_the_step_finds_what_the_function_finds_for_living_documents_of_the_origin(tmp_path, monkeypatch):
-    monkeypatch.setattr("transforms.find_published.PASS_KEYS", 50)
-    monkeypatch.setattr("transforms.find_published.GROUP_ROWS", 10)
+    monkeypatch.setattr("transforms.find_earlier.PASS_KEYS", 50)
+    monkeypatch.setattr("transforms.find_earlier.GROUP_ROWS", 10)
     random = np.random.default_rng(6)
     texts = [random_signature(random) for _ in range(60)]
     files = []
@@ -171,6 +173,8 @@ def test_the_step_finds_what_the_function_finds_for_living_documents_of_the_orig
     numbers = [(int(address) >> 32, int(address) & 0xFFFFFFFF) for address in found["address"].to_numpy()]
     flat = [{0: 0, 1: 25, 2: 27}[shard] + row for shard, row in numbers]
     expected = [row for row in whole.to_pylist() if row["address"] not in (0, 1)]
+    here = [batch for _, batch in find_published(shards, reading_of(tmp_path, files), (SYNTHETIC,), 0.7, str(tmp_path / "here"))]
+    assert sort_earlier(pa.Table.from_batches(here)).equals(found)
     assert list(zip(flat, found["cycle"].to_pylist(), found["id"].to_pylist(), strict=True)) == [
         (row["address"], row["cycle"], row["id"]) for row in expected
     ]

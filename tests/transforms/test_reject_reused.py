@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from transforms.find_published import EARLIER_SCHEMA
+from transforms.find_earlier import EARLIER_SCHEMA
 from transforms.records import DECISION_SCHEMA
 from transforms.reject_reused import REUSED_SCHEMA, count_uses, find_reused, mark_fresh, reject_reused
 

@@ -7,32 +7,36 @@ import pyarrow as pa
 import xxhash
 from numba import njit
 
+from classifiers.datatrove_words import splitter_version, words_of
 from classifiers.pretokens import PRETOKENS
+from classifiers.splitters import HEADWATER
 from classifiers.text_batch import TextBatch
-from classifiers.words import SPACE, TABLE_SIZE, WORD_SPLITTER_VERSION, code_point_tables
+from classifiers.words import SPACE, TABLE_SIZE, code_point_tables
 
 TOKENIZER_CHUNK = 256
 """Texts given to a Hugging Face tokenizer at a time: bounds its memory."""
 
 
 class SizeScorer:
-    """How long a text is: `words` (by `headwater-words-1`), `tokens` (by the tokenizer that the version names), `bytes` (of UTF-8)."""
+    """How long a text is: `words` (by the splitter that the version names), `tokens` (by the tokenizer that the version names), `bytes` (of UTF-8)."""
 
     name = "size"
     fields = pa.schema([("words", pa.int32()), ("tokens", pa.int32()), ("bytes", pa.int32())])
 
-    def __init__(self, tokenizer: str = PRETOKENS):
-        """`tokenizer` is `headwater-pretokens-1` or the path of a Hugging Face `tokenizers` JSON file, counted without special tokens.
+    def __init__(self, tokenizer: str = PRETOKENS, words: str = HEADWATER):
+        """`tokenizer` is `headwater-pretokens-1` or the path of a Hugging Face `tokenizers` JSON file, counted without special tokens;
+        `words` is `headwater` or `datatrove`: whose words are counted.
 
         Raises ValueError, saying what to do, if that file is missing or no tokenizer.
         """
         self._tokenizer, counted_by = (None, PRETOKENS) if tokenizer == PRETOKENS else _load_tokenizer(tokenizer)
-        self.version = f"{WORD_SPLITTER_VERSION};{counted_by}"
+        self._words = words
+        self.version = f"{splitter_version(words)};{counted_by}"
 
     def score(self, batch: TextBatch) -> dict[str, pa.Array]:
         """The three columns, int32 and never null."""
         tokens = batch.words.pretokens if self._tokenizer is None else _count_tokens(self._tokenizer, batch.texts)
-        return {"words": pa.array(batch.words.counts), "tokens": pa.array(tokens), "bytes": pa.array(batch.num_bytes)}
+        return {"words": pa.array(words_of(batch, self._words).counts), "tokens": pa.array(tokens), "bytes": pa.array(batch.num_bytes)}
 
 
 class ContentHashScorer:

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
+from classifiers.custom_scorers import is_custom, load_custom_scorer
 from classifiers.pretokens import PRETOKENS
+from classifiers.splitters import HEADWATER, SPLITTERS
 
 if TYPE_CHECKING:
     # Brings its kernels' compiler along, which settings and names of fields do not need.
     from classifiers.text_batch import TextBatch
 
-SCORER_NAMES = ("size", "gopher_quality", "gopher_repetition", "quality", "language", "ai_detector", "content_hash", "signature")
+SCORER_NAMES = (
+    "size", "gopher_quality", "gopher_repetition", "c4", "fineweb", "synthetic_faults", "personal_data", "quality", "language", "ai_detector",
+    "content_hash", "signature",
+)  # fmt: skip
 """Every scorer, in the order of their columns."""
 
 MAX_HASHES = 4096
@@ -27,7 +32,7 @@ class Scorer(Protocol):
     """Texts in, columns of numbers out."""
 
     name: str
-    """One of `SCORER_NAMES`."""
+    """One of `SCORER_NAMES`, or `module:name` (`classifiers.custom_scorers`)."""
     version: str
     """Changes whenever its numbers do: rules, table and model digest."""
     fields: pa.Schema
@@ -43,7 +48,7 @@ class ScoreSettings:
     """Which scorers run, and how."""
 
     scorers: tuple[str, ...] = SCORER_NAMES
-    """Names of the scorers to run, of `SCORER_NAMES`, each at most once."""
+    """Names of the scorers to run, of `SCORER_NAMES` or `module:name`, each at most once."""
     bands: int = 14
     """Bands of a MinHash signature: more find less similar pairs."""
     rows_per_band: int = 8
@@ -54,6 +59,8 @@ class ScoreSettings:
     """Seed of the MinHashes, 0 to 2**63 - 1. Only signatures of one seed can be compared."""
     tokenizer: str = PRETOKENS
     """What counts `tokens`: `headwater-pretokens-1`, or the path of a Hugging Face `tokenizers` JSON file."""
+    words: str = HEADWATER
+    """Whose words the heuristic scorers count: `headwater`, or `datatrove` for its numbers exactly."""
     ai_detector: str = "fast"
     """Name of the AI-text detector (`classifiers.detectors`)."""
     ai_label: str = ""
@@ -61,9 +68,12 @@ class ScoreSettings:
 
     def __post_init__(self):
         object.__setattr__(self, "scorers", tuple(self.scorers))
-        unknown = [name for name in self.scorers if name not in SCORER_NAMES]
+        unknown = [name for name in self.scorers if name not in SCORER_NAMES and not is_custom(str(name))]
         if unknown:
-            raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}; known: {', '.join(SCORER_NAMES)}")
+            known = f"known: {', '.join(SCORER_NAMES)}; one of your own is named module:function or module:Class"
+            raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}; {known}")
+        if self.words not in SPLITTERS:
+            raise ValueError(f"words must be one of {', '.join(SPLITTERS)}, not {self.words!r}")
         if len(set(self.scorers)) != len(self.scorers) or not self.scorers:
             raise ValueError(f"scorers must name at least one scorer, each once: {self.scorers}")
         for key, low, high in (
@@ -98,14 +108,21 @@ def make_scorers(settings: ScoreSettings) -> list[Scorer]:
 
 
 def _make_scorer(name: str, settings: ScoreSettings) -> Scorer:
+    if is_custom(name):
+        return load_custom_scorer(name)
     if name == "ai_detector":
         return _scorer_class(name)(settings.ai_detector, ai_label=settings.ai_label)
     return _scorer_class(name)(*_ARGUMENTS.get(name, lambda _: ())(settings))
 
 
 def score_fields(settings: ScoreSettings) -> pa.Schema:
-    """All columns that the scorers of `settings` make, in order. Loads no model."""
-    return pa.schema([field for name in settings.scorers for field in _fields_of(name, settings)])
+    """All columns that the scorers of `settings` make, in order. Loads no model. Raises ValueError if two make the same column."""
+    fields = [(field, name) for name in settings.scorers for field in _fields_of(name, settings)]
+    makers: dict[str, str] = {}
+    for field, name in fields:
+        if makers.setdefault(field.name, name) != name:
+            raise ValueError(f"scorers {makers[field.name]!r} and {name!r} both make a column {field.name!r}: rename one, or leave one scorer out")
+    return pa.schema([field for field, _ in fields])
 
 
 def warm_up(settings: ScoreSettings) -> None:
@@ -127,6 +144,8 @@ def score(scorers: list[Scorer], batch: "TextBatch") -> dict[str, pa.Array]:
 
 
 def _fields_of(name: str, settings: ScoreSettings) -> pa.Schema:
+    if is_custom(name):
+        return load_custom_scorer(name).fields
     if name == "signature":
         from classifiers.signature import signature_fields
 
@@ -148,6 +167,10 @@ _CLASSES = {
     "size": ("content", "SizeScorer"),
     "gopher_quality": ("gopher_quality", "GopherQualityScorer"),
     "gopher_repetition": ("gopher_repetition", "GopherRepetitionScorer"),
+    "c4": ("c4_rules", "C4Scorer"),
+    "fineweb": ("fineweb_rules", "FineWebScorer"),
+    "synthetic_faults": ("synthetic_faults", "SyntheticFaultsScorer"),
+    "personal_data": ("personal_data", "PersonalDataScorer"),
     "quality": ("quality", "QualityScorer"),
     "language": ("language", "LanguageScorer"),
     "ai_detector": ("ai_detector", "AiDetectorScorer"),
@@ -156,7 +179,8 @@ _CLASSES = {
 }
 
 _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
-    "size": lambda settings: (settings.tokenizer,),
+    "size": lambda settings: (settings.tokenizer, settings.words),
+    **dict.fromkeys(("gopher_quality", "gopher_repetition", "c4", "fineweb"), lambda settings: (settings.words,)),
     "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
 }
 """What the constructors take that take something."""

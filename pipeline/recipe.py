@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from classifiers.scorers import ScoreSettings, score_fields
+from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.errors import UsageError
 from transforms.apply_rules import Rule, check_rule_fields
 from transforms.plan_mix import MixSettings
@@ -135,9 +135,10 @@ def load_recipe(
     """The default recipe, under that of `path`, under `overrides` (dotted key -> value). Raises UsageError naming the key and the file.
 
     `scored_with` replaces the defaults of section [score] by the settings that shards were scored with, and `scored_columns` are the
-    shards' columns.
+    shards' columns. A default rule whose scorer is left out is left out with it, unless the user names that rule: then it is an error.
     """
     tables = default_tables()
+    named: set[str] = set()
     if scored_with is not None:
         tables["score"] = dict(scored_with)
     if path:
@@ -152,8 +153,11 @@ def load_recipe(
             raise UsageError(f"{path}: {section}: no such section{_nearest(section, tables)}")
         for key, value in _leaves(own):
             _assign(tables, key, value, path)
+            named.add(key[1])
     for key, value in (overrides or {}).items():
         _assign(tables, tuple(key.split(".")), value, "the command line")
+        named.add(key.split(".")[1])
+    _leave_out_rules(tables, named, scored_columns)
     return recipe_from_tables(tables, scored_columns)
 
 
@@ -211,6 +215,19 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
+def _leave_out_rules(tables: dict[str, Any], named: set[str], columns: pa.Schema | None) -> None:
+    """Switches off, in `tables`, the rules that are not `named` and whose scores were not made or will not be."""
+    fields = {field for rule in tables["rules"].values() for field in (rule.get("field"), "language" if rule.get("languages") else None) if field}
+    if columns is not None:
+        missing = fields - set(columns.names)
+    else:
+        unused = [name for name in SCORER_NAMES if name not in tables["score"]["scorers"]]
+        missing = {field for name in unused for field in score_fields(ScoreSettings(scorers=(name,))).names}
+    for name, rule in tables["rules"].items():
+        if name not in named and (rule.get("field") in missing or (rule.get("languages") and "language" in missing)):
+            tables["rules"][name] = {**rule, "enabled": False}
+
+
 def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
     yield "size", "every run"
     yield "content_hash", "every run"
@@ -229,7 +246,7 @@ def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:
             yield Rule(name=name, **keys)
 
 
-RULE_KEYS = {"field": "", "min": 0.0, "max": 0.0, "allow": [], "deny": [], "origins": [], "enabled": True}
+RULE_KEYS = {"field": "", "min": 0.0, "max": 0.0, "allow": [], "deny": [], "origins": [], "languages": [], "enabled": True}
 """Keys of a rule, each with a value of the kind it takes."""
 KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
 

@@ -30,6 +30,8 @@ class Rule:
     """Values never kept."""
     origins: tuple[str, ...] = field(default=())
     """Verified origins the rule applies to; empty: all."""
+    languages: tuple[str, ...] = field(default=())
+    """Languages (column `language`) the rule applies to; empty: all."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower():
@@ -58,6 +60,8 @@ class Verdicts:
 def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
     """Raises ValueError, listing the fields there are, for a rule whose field no scorer makes or whose bounds do not fit its type."""
     for rule in rules:
+        if rule.languages and "language" not in schema.names:
+            raise ValueError(f"rules.{rule.name}.languages: no scorer tells the language; add 'language' to score.scorers, or set languages = []")
         if rule.field not in schema.names:
             raise ValueError(f"rules.{rule.name}.field: no scorer makes {rule.field!r}; the fields are: {', '.join(sorted(schema.names))}")
         kind = schema.field(rule.field).type
@@ -74,7 +78,8 @@ def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
 def apply_rules(columns: pa.Table, origin_names: pa.Array, rules: Sequence[Rule]) -> Verdicts:
     """The first broken rule of each document, in the order of `rules`.
 
-    `columns` holds every rule's field; `origin_names` (string[n]) the verified origins. Nulls break no rule.
+    `columns` holds every rule's field, and `language` where a rule names languages; `origin_names` (string[n]) the verified origins.
+    Nulls break no rule.
     """
     n = columns.num_rows
     first = np.full(n, -1, dtype=np.int16)
@@ -85,6 +90,8 @@ def apply_rules(columns: pa.Table, origin_names: pa.Array, rules: Sequence[Rule]
         undecided = first < 0
         if rule.origins:
             undecided &= _as_mask(pc.is_in(origin_names, value_set=pa.array(rule.origins, pa.string())))
+        if rule.languages:
+            undecided &= _as_mask(pc.is_in(columns["language"], value_set=pa.array(rule.languages, pa.string())))
         for bound, broken in _broken(column, rule):
             hit = undecided & broken
             first[hit] = index

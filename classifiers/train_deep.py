@@ -6,7 +6,7 @@ steps for weights (which makes a run worth something at whatever step it ends); 
 spread of the hidden states that the upper layers start from.
 """
 
-import importlib.util
+import importlib.resources
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,8 @@ from classifiers.train import TrainSettings, read_training_texts
 
 RUNNING_MEAN_SHARE = 0.2
 """Share of the steps so far that the running mean of the weights looks back on."""
+SCORED_TEXTS_PER_SOURCE = 300
+"""Held-out human texts of one set and length group that are scored for the shipped thresholds: a few more than count, for abstentions."""
 CACHE_ROWS = 64
 """Windows that pass a layer at once where nothing is trained."""
 
@@ -121,11 +123,8 @@ def pad_tokens(windows: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tenso
 
 
 def base_path(name: str) -> str:
-    """Path of a file of the base model. Raises ValueError, with the install line, where its package is missing."""
-    found = importlib.util.find_spec(BASE_MODULE)
-    if found is None or not found.submodule_search_locations:
-        raise ValueError('training the deep detector needs torch and the base model: pip install "headwater[train-deep]"')
-    return os.path.join(found.submodule_search_locations[0], "model", name)
+    """Path of a file of the base model, whose package must be installed (`deep_encoder.require_training`)."""
+    return str(importlib.resources.files(BASE_MODULE) / "model" / name)
 
 
 def read_tokenizer():

@@ -36,9 +36,8 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=200, help="words of a text")
     parser.add_argument("--texts", type=int, default=2_000, help="texts, at most")
     options = parser.parse_args()
-    print(
-        f"$ {' '.join(['python -m benchmarks.tiers', *sys.argv[1:]])}   {datetime.date.today()}   {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    )
+    command = " ".join(["python -m benchmarks.tiers", *sys.argv[1:]])
+    print(f"$ {command}   {datetime.date.today()}   {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     texts = read_texts(options.data, options.words, options.texts)
     measure_tiers({name: AiDetectorScorer(name) for name in options.detectors.split(",")}, texts, options.words)
 

@@ -23,6 +23,7 @@ from pipeline.publishing import publish_staged, published_manifest, remove_folde
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
+from transforms.count_unlabelled import add_unlabelled
 from transforms.place_mix import MixCuts
 from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
@@ -68,6 +69,7 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
         sum(one.num_bytes for one in scored),
         scored[0].scored_by if scored else "{}",
         sum(work, CascadeWork()) if work else None,
+        add_unlabelled(part for one in scored for part in one.unlabelled),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from classifiers.detectors import CascadeWork
+from transforms.count_unlabelled import UnlabelledScores
 from transforms.records import ScoredShard
 
 Counts = Sequence[tuple[tuple[str, str, str, str, str], tuple[int, int, int]]]
@@ -49,3 +50,5 @@ class RunCatalog:
     """Scorers, versions and settings of all shards, as JSON."""
     cascade_work: CascadeWork | None = None
     """What the detector did, where it is a cascade."""
+    unlabelled: tuple[UnlabelledScores, ...] = ()
+    """The detector's scores of documents of unknown origin, by source."""

@@ -27,6 +27,7 @@ from classifiers.cascade import DEEP
 from classifiers.detectors import CascadeWork
 from classifiers.scorers import ScoreSettings
 from classifiers.text_batch import TextBatch
+from transforms.count_unlabelled import count_unlabelled
 from transforms.pool_steps import PoolDo
 from transforms.score_documents import scored_schema, scorer_failure, write_letters, write_scored
 from transforms.scored_shards import SplitScored
@@ -170,6 +171,7 @@ def complete_shard(
     for place, field in enumerate(detector_fields(settings.ai_detector)):
         columns[field.name] = pa.array([row[place] for row in values], field.type)
     schema = scored_schema(settings)
+    complete = pa.table([columns[name] for name in schema.names], schema)
     books = Counter(dict(unjudged.books))
     for letter in letters:
         books[letter.source, letter.origin, "dead", letter.stage, letter.reason] += letter.count
@@ -181,8 +183,9 @@ def complete_shard(
         num_bytes=int(pc.sum(table["bytes"]).as_py() or 0),
         scored_by=json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True),
         cascade_work=_work_of(columns.get(TIER_FIELD.name)),
+        unlabelled=count_unlabelled(complete),
     )
-    write_scored(pa.table([columns[name] for name in schema.names], schema), result)
+    write_scored(complete, result)
     if letters:
         # A file of its own: a step that is repeated writes it again and adds to nothing.
         write_letters(letters, join_path(dead_folder, f"{unjudged.shard.name.removesuffix('.parquet')}-{DETECTOR}.jsonl"))

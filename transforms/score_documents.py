@@ -20,6 +20,7 @@ import xxhash
 from classifiers.detectors import CascadeWork
 from classifiers.scorers import Scorer, ScoreSettings, make_scorers, score_fields
 from classifiers.text_batch import TextBatch
+from transforms.count_unlabelled import count_unlabelled
 from transforms.dead_letters import DeadLetter, quote_start
 from transforms.inputs import FieldNames, Split
 from transforms.read_documents import read_split
@@ -79,6 +80,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
         input_bytes=split.num_bytes,
         scored_by=_scored_by(scorers, settings),
         cascade_work=_take_cascade_work(scorers),
+        unlabelled=count_unlabelled(table),
     )
     write_scored(table, result)
     if letters:
@@ -168,6 +170,7 @@ def write_scored(table: pa.Table, result: SplitScored) -> None:
         "origin_conflicts": result.origin_conflicts,
         "num_bytes": result.num_bytes,
         "input_bytes": result.input_bytes,
+        "unlabelled": [[one.source, one.documents, one.cells] for one in result.unlabelled],
     }
     if result.cascade_work:
         # Not its CPU seconds: the same split must give the same bytes.

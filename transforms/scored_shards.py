@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.detectors import CascadeWork
+from transforms.count_unlabelled import COLUMNS, UnlabelledScores, count_unlabelled
 from transforms.records import ScoredShard
 from transforms.storage import open_arrow
 
@@ -36,6 +37,8 @@ class SplitScored:
     """Scorers, versions and settings as JSON: shards that differ in it cannot be mixed."""
     cascade_work: CascadeWork | None = None
     """What the detector did, where it is a cascade; its CPU seconds are known to the run alone that scored."""
+    unlabelled: tuple[UnlabelledScores, ...] = ()
+    """The detector's scores of documents of unknown origin, by source."""
 
 
 def read_scored_metadata(path: str) -> dict:
@@ -75,4 +78,14 @@ def recall_split(path: str) -> list[SplitScored]:
     shard = ScoredShard(path.rsplit("/", 1)[-1], path, parquet.num_rows)
     scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
     work = CascadeWork(*about["cascade_work"]) if "cascade_work" in about else None
-    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by, work)]
+    unlabelled = _recall_unlabelled(about, path)
+    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by, work, unlabelled)]
+
+
+def _recall_unlabelled(about: dict, path: str) -> tuple[UnlabelledScores, ...]:
+    if "unlabelled" in about:
+        return tuple(UnlabelledScores(source, documents, tuple(map(tuple, cells))) for source, documents, cells in about["unlabelled"])
+    # A shard of a version that did not count them yet: its columns say the same.
+    with open_arrow(path) as file:
+        parquet = pq.ParquetFile(file)
+        return count_unlabelled(parquet.read([name for name in COLUMNS if name in parquet.schema_arrow.names], use_threads=False))

@@ -29,6 +29,8 @@ CURVATURE_SCALE = (0.0, 1.0, 0.0)
 BINOCULARS_SCALE = (0.0, 1.0)
 """Log odds = intercept + factor x negated score of Binoculars."""
 LOG_ODDS_LIMIT = 100.0
+BATCH_TOKENS = 2_048
+"""Tokens of a batch on an accelerator: each stands for a number for every word piece there is, several times over (about 2 GB of 50,000)."""
 GGUF = ".gguf"
 
 
@@ -75,7 +77,7 @@ class LmDetector:
         if self._device == "cpu":
             results = score_alone(kept, self._forward, self._num_threads)
         else:
-            results = score_padded(kept, self._forward, 0)
+            results = score_padded(kept, self._forward, 0, BATCH_TOKENS)
         for row, numbers in zip(rows, results, strict=True):
             measured[row] = np.nan_to_num(numbers, nan=0.0)
         return measured

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 PADDED_LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 """Lengths in tokens that an accelerator sees."""
 BATCH_TOKENS = 16_384
-"""Tokens, padding included, of a batch on an accelerator."""
+"""Tokens, padding included, of a batch on an accelerator, where a detector does not say otherwise."""
 CHARS_PER_TOKEN = 12
 """Characters of text tokenized for each token that may be used: prose has 4 to 5. Bounds the cost of a text of megabytes."""
 
@@ -41,13 +41,13 @@ def score_alone(tokens: Sequence[Sequence[int]], forward: Forward, num_threads: 
         return list(threads.map(score, tokens))
 
 
-def score_padded(tokens: Sequence[Sequence[int]], forward: Forward, blank: int) -> list[np.ndarray]:
+def score_padded(tokens: Sequence[Sequence[int]], forward: Forward, blank: int, batch_tokens: int = BATCH_TOKENS) -> list[np.ndarray]:
     """What `forward` gives for each text, in order, in batches of one shape a length; padding and filling rows are `blank` tokens.
 
     Each text needs at least one token, and at most `PADDED_LENGTHS[-1]`.
     """
     results: list[np.ndarray] = [np.empty(0)] * len(tokens)
-    for rows, length, num_rows in plan_batches([len(ids) for ids in tokens]):
+    for rows, length, num_rows in plan_batches([len(ids) for ids in tokens], batch_tokens):
         ids, mask = np.full((num_rows, length), blank, np.int64), np.zeros((num_rows, length), np.int64)
         mask[:, 0] = 1  # a row without any token divides by nothing
         for at, row in enumerate(rows):
@@ -58,8 +58,11 @@ def score_padded(tokens: Sequence[Sequence[int]], forward: Forward, blank: int) 
     return results
 
 
-def plan_batches(lengths: Sequence[int]) -> list[tuple[list[int], int, int]]:
-    """Batches as (which texts, padded length, rows of the batch), shortest first; each text is in one. Raises ValueError beyond the longest."""
+def plan_batches(lengths: Sequence[int], batch_tokens: int = BATCH_TOKENS) -> list[tuple[list[int], int, int]]:
+    """Batches of `batch_tokens` tokens as (which texts, padded length, rows of the batch), shortest first; each text is in one.
+
+    Raises ValueError for a text longer than the longest length.
+    """
     by_length: dict[int, list[int]] = {}
     for row, length in enumerate(lengths):
         if length > PADDED_LENGTHS[-1]:
@@ -67,6 +70,6 @@ def plan_batches(lengths: Sequence[int]) -> list[tuple[list[int], int, int]]:
         by_length.setdefault(next(padded for padded in PADDED_LENGTHS if length <= padded), []).append(row)
     batches = []
     for padded, rows in sorted(by_length.items()):
-        num_rows = max(1, BATCH_TOKENS // padded)
+        num_rows = max(1, batch_tokens // padded)
         batches += [(rows[start : start + num_rows], padded, num_rows) for start in range(0, len(rows), num_rows)]
     return batches

@@ -70,6 +70,11 @@ def test_the_shape_that_a_text_meets_depends_on_it_alone(tokens, data):
     assert shape_met(tokens, row) == shape_met([tokens[row]], 0)
 
 
+def test_a_batch_may_be_smaller():
+    assert plan_batches([60] * 5, 128) == [([0, 1], 64, 2), ([2, 3], 64, 2), ([4], 64, 2)]
+    assert [row.tolist() for row in score_padded([[3], [4], [5, 6]], sum_and_count, 0, 64)] == [[3, 1], [4, 1], [11, 2]]
+
+
 def test_no_row_of_a_batch_is_blank_to_the_model():
     def check(ids, mask):
         assert (mask.sum(1) > 0).all()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
@@ -59,9 +60,11 @@ REJECTED_SCHEMA = pa.schema(
         ("limit", pa.float32()),
         ("partner_id", pa.string()),
         ("similarity", pa.float32()),
+        ("partner_cycle", pa.string()),
     ]
 )
-"""One rejected document: where it came from, the stage and reason, the score and limit that decided, the duplicate's survivor."""
+"""One rejected document: where it came from, the stage and reason, the score and limit that decided, the duplicate's survivor or the earlier
+publication."""
 
 SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, ("placement_key", pa.uint64()), ("row_key", pa.uint64())])
 
@@ -134,7 +137,7 @@ def _write_rejected(decisions: pa.Table, decided: DecidedShard, path: str) -> No
     rows = decisions.filter(rejected)
     with open_arrow(decided.shard.path) as file:
         location = pq.read_table(file, columns=["location"], use_threads=False)["location"].filter(rejected)
-    columns = {name: rows[name] for name in ("id", "source", "stage", "reason", "value", "limit", "partner_id", "similarity")}
+    columns = {name: rows[name] for name in ("id", "source", "stage", "reason", "value", "limit", "partner_id", "similarity", "partner_cycle")}
     columns |= {"location": location, "declared_origin": _names(rows["declared"]), "origin": _names(rows["origin"])}
     table = pa.Table.from_arrays([columns[name] for name in REJECTED_SCHEMA.names], schema=REJECTED_SCHEMA)
     with write_whole(path) as file:
@@ -155,9 +158,10 @@ def _spill_kept(
         present = set(source.schema_arrow.names)
         columns = [name for name in PUBLISHED_SCHEMA.names if name in present and name != "origin"]
         table = source.read(columns=columns, use_threads=False)
-    rows = decisions.select(["origin", "declared", "verified", "row_key"]).take(pa.array(order))
+    rows = decisions.select(["origin", "declared", "verified", "row_key", "generation"]).take(pa.array(order))
     made = dict(zip(columns, table.take(pa.array(order)).columns, strict=True))
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
+    made["generation"] = pc.coalesce(rows["generation"], made["generation"]) if "generation" in made else rows["generation"]
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
     ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA)
     spilled = []

@@ -93,6 +93,9 @@ def judge_documents(
         "limit": _nullable(np.where(disputed, limits, np.where(broken, verdicts.limit, np.nan))),
         "partner_id": pa.nulls(n, pa.string()),
         "similarity": pa.nulls(n, pa.float32()),
+        "partner_cycle": pa.nulls(n, pa.string()),
+        "generation": pa.nulls(n, pa.int16()),
+        "fresh": pa.nulls(n, pa.bool_()),
     }
     return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
 

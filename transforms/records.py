@@ -73,6 +73,7 @@ class Stage(enum.StrEnum):
     RULES = "rules"
     EXACT = "exact_duplicates"
     NEAR = "near_duplicates"
+    LEDGER = "ledger"
     MIX = "mix"
 
 
@@ -82,6 +83,9 @@ class Reason(enum.StrEnum):
     DISPUTED_ORIGIN = "disputed_origin"
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    WITHDRAWN = "withdrawn"
+    REUSED = "reused"
+    TOO_DEEP = "too_deep"
     OVER_QUOTA = "over_quota"
     OVER_SIZE = "over_size"
     SHARD_QUOTA = "shard_quota"
@@ -166,12 +170,17 @@ DECISION_SCHEMA = pa.schema(
         ("limit", pa.float32()),
         ("partner_id", pa.string()),
         ("similarity", pa.float32()),
+        ("partner_cycle", pa.string()),
+        ("generation", pa.int16()),
+        ("fresh", pa.bool_()),
     ]
 )
 """The narrow columns that DECIDE works on. `declared` and `origin` (as verified) hold `ORIGIN_CODES`; `verified` says whether
 the detector could judge. `reason` is null while the document is alive; a rejected one carries the stage and reason, the score
 and the limit that decided, and for a duplicate the id of the survivor and the similarity to it. `row_key` hashes id, source
-and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1."""
+and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1.
+With a ledger, `partner_cycle` names the cycle of the earlier publication, `generation` is the derived one and `fresh` says whether a human text was
+never published; without one they are null."""
 
 DUPLICATE_SCHEMA = pa.schema(
     [

@@ -48,6 +48,9 @@ def make_documents(count: int, kind: str, seed: int) -> list[dict]:
                 "limit": None,
                 "partner_id": None,
                 "similarity": None,
+                "partner_cycle": None,
+                "generation": None,
+                "fresh": None,
             }
         )
     return documents

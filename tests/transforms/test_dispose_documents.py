@@ -55,6 +55,9 @@ def decided(tmp_path):
         "limit": [50.0] * 4 + [None] * (N - 4),
         "partner_id": [None] * N,
         "similarity": [None] * N,
+        "partner_cycle": [None] * N,
+        "generation": [None] * N,
+        "fresh": [None] * N,
     }
     table = pa.table({field.name: pa.array(columns[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
     return write_decisions(table, ScoredShard("scored.parquet", path, N, 5), str(tmp_path / "near"))

@@ -12,7 +12,9 @@ from classifiers.scorers import SCORER_NAMES, ScoreSettings, make_scorers, score
 from classifiers.text_batch import TextBatch
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts, make_prose
 
-KERNELS = ("size", "gopher_quality", "gopher_repetition", "quality", "content_hash", "signature")
+KERNELS = (
+    "size", "gopher_quality", "gopher_repetition", "c4", "fineweb", "synthetic_faults", "personal_data", "quality", "content_hash", "signature",
+)  # fmt: skip
 """Scorers without a model."""
 SETTINGS = ScoreSettings(scorers=KERNELS)
 
@@ -66,6 +68,14 @@ def test_every_scorer_has_a_name_a_version_and_fields():
         assert isinstance(scorer.fields, pa.Schema)
 
 
+def test_whose_words_are_counted_reaches_every_scorer_that_counts_them():
+    counting = ("size", "gopher_quality", "gopher_repetition", "c4", "fineweb")
+    for scorer in make_scorers(ScoreSettings(scorers=counting, words="datatrove")):
+        assert "datatrove-words" in scorer.version and "headwater-words" not in scorer.version
+    with pytest.raises(ValueError, match="words must be one of headwater, datatrove"):
+        ScoreSettings(words="spacy")
+
+
 def test_settings_reach_the_scorers():
     scorers = make_scorers(ScoreSettings(scorers=("signature", "size"), bands=2, rows_per_band=3, shingle_words=4, signature_seed=9))
     assert "2x3" in scorers[0].version and "4-grams" in scorers[0].version and "seed 9" in scorers[0].version
@@ -114,7 +124,7 @@ def test_scorers_score_the_same_from_many_threads():
 def test_hostile_texts_are_all_scored():
     table = table_of(pa.array([*HOSTILE_TEXTS, "word" * 2_500_000]))
     assert table.num_rows == len(HOSTILE_TEXTS) + 1
-    assert all(table[name].null_count == 0 for name in table.column_names if name not in ("signature", "bands"))
+    assert all(table[name].null_count == 0 for name in table.column_names if name not in ("signature", "bands", "mean_word_chars"))
 
 
 def test_warm_up_leaves_nothing_to_compile():

@@ -3,7 +3,9 @@
 import json
 import tomllib
 from fractions import Fraction
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def test_the_default_recipe_is_valid_and_has_all_sections():
     recipe = load_recipe()
     assert set(recipe.tables) == {"read", "score", "origin", "dedup", "mix", "publish", "rules"}
     assert recipe.score.scorers == SCORER_NAMES
-    assert [rule.name for rule in recipe.rules] == list(default_tables()["rules"])
+    assert [rule.name for rule in recipe.rules] == [name for name, rule in default_tables()["rules"].items() if rule.get("enabled", True)]
 
 
 def test_a_file_changes_only_the_keys_it_names(tmp_path):
@@ -61,10 +63,53 @@ def test_zero_means_no_limit():
 
 def test_the_settings_of_scored_shards_replace_section_score():
     settings = {**json.loads(json.dumps(default_tables()["score"])), "bands": 20, "scorers": ["size", "content_hash", "signature", "quality"]}
-    rules = {f"rules.{name}.enabled": False for name, rule in default_tables()["rules"].items() if rule["field"] != "words"}
-    assert load_recipe(None, rules, scored_with=settings).score.bands == 20
-    with pytest.raises(UsageError, match="no scorer makes 'mean_word_chars'"):
-        load_recipe(scored_with=settings)
+    recipe = load_recipe(scored_with=settings)
+    assert recipe.score.bands == 20
+    assert {rule.field for rule in recipe.rules} == {"words"}
+
+
+def test_a_default_rule_is_left_out_with_its_scorer_and_says_so():
+    recipe = load_recipe(None, {"score.scorers": ["size", "content_hash", "signature", "quality", "c4"]})
+    assert {rule.field for rule in recipe.rules} == {"words", "c4_lorem_ipsum_lines"}
+    assert recipe.tables["rules"]["refusal"]["enabled"] is False
+    assert "enabled" not in default_tables()["rules"]["refusal"]
+
+
+def test_a_default_rule_that_the_user_names_is_not_left_out_silently():
+    said = refused(None, {"score.scorers": ["size", "content_hash", "signature", "quality"], "rules.refusal.max": 1})
+    assert "rules.refusal.field" in said and "'refusal_phrases'" in said
+
+
+def test_rules_on_scores_that_older_shards_lack_are_left_out():
+    columns = pa.schema([("words", pa.int32()), ("quality", pa.float32()), ("refusal_phrases", pa.int16())])
+    recipe = load_recipe(scored_columns=columns)
+    assert {rule.field for rule in recipe.rules} == {"words", "refusal_phrases"}
+
+
+def test_a_rule_may_apply_to_some_languages_only():
+    recipe = load_recipe(None, {"rules.short_german.field": "words", "rules.short_german.min": 30, "rules.short_german.languages": ["de"]})
+    assert recipe.rules[-1].languages == ("de",)
+
+
+def test_a_rule_for_languages_needs_the_language():
+    scorers = [name for name in SCORER_NAMES if name != "language"]
+    assert "gopher_too_few_stop_words" not in [rule.name for rule in load_recipe(None, {"score.scorers": scorers}).rules]
+    said = refused(None, {"score.scorers": scorers, "rules.gopher_too_few_stop_words.min": 3})
+    assert "rules.gopher_too_few_stop_words.languages" in said and "languages = []" in said
+    rules = load_recipe(None, {"score.scorers": scorers, "rules.gopher_too_few_stop_words.languages": []}).rules
+    assert "gopher_too_few_stop_words" in [rule.name for rule in rules]
+
+
+@pytest.mark.parametrize("words", ["spacy", "", 3])
+def test_words_are_headwaters_or_datatroves(words):
+    assert "words" in refused(None, {"score.words": words})
+
+
+def test_a_scorer_of_ones_own_may_have_rules(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "examples")
+    own = {"score.scorers": [*SCORER_NAMES, "readability:Readability"], "rules.hard.field": "reading_ease", "rules.hard.min": 0}
+    assert load_recipe(None, own).rules[-1].field == "reading_ease"
+    assert "no_such_module" in refused(None, {"score.scorers": [*SCORER_NAMES, "no_such_module:score"]})
 
 
 def test_a_recipe_survives_the_manifest():

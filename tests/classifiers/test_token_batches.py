@@ -48,7 +48,7 @@ def test_texts_are_scored_on_as_many_threads_as_asked_for():
     assert len(score_alone([[1]] * 3, meet, 3)) == 3
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, PADDED_LENGTHS[-1]), max_size=60))
 def test_every_text_is_in_one_batch_of_the_shape_of_its_length(lengths):
     batches = plan_batches(lengths)

@@ -9,7 +9,7 @@ from pipeline.errors import UsageError
 from pipeline.inference import inference_of
 from pipeline.options import parse_arguments
 from pipeline.recipe import load_recipe
-from tests.conftest import WITHOUT_DETECTOR, inputs
+from tests.conftest import inputs
 
 CURATE = ["curate", "--human", "a=b", "--output", "out"]
 
@@ -75,11 +75,6 @@ def test_a_detector_without_thresholds_stops_before_anything_is_read(headwater, 
     ran = headwater("curate", *inputs(corpus), f"--output={tmp_path}/out", "--ai_detector=hf:org/model")
     assert ran.code == 2 and "`python -m classifiers calibrate --ai_detector hf:org/model --human GLOB" in ran.err
     assert not (tmp_path / "out").exists()
-
-
-def test_without_a_detector_its_name_does_not_matter(headwater, corpus, tmp_path):
-    ran = headwater("plan", *inputs(corpus), WITHOUT_DETECTOR, "--on_shortage=shrink", "--ai_detector=fast")
-    assert ran.code == 0, ran.err
 
 
 def test_a_cascade_tells_the_manifest_what_went_deep_and_a_remix_remembers(headwater, corpus, tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Set before Beam is imported, which warns of extras that nobody asked for; what stops a run is said by its own error.
     logging.getLogger().setLevel(logging.INFO if "--debug" in arguments else logging.CRITICAL)
 
-    if any(argument.partition("=")[0] == "--scored" for argument in arguments):
-        from pipeline.lean_arrow import leave_pandas_out
+    if not any("://" in argument for argument in arguments):
+        from pipeline.lean_imports import leave_pandas_out
 
         leave_pandas_out()
 

@@ -27,6 +27,7 @@ from pipeline.folders import Folders
 from pipeline.funnel import print_funnel
 from pipeline.inference import detector_version, inference_of
 from pipeline.job import Job
+from pipeline.lean_imports import import_beam_for_local_files
 from pipeline.options import IN_MEMORY_RUNNER, default_workers, fields_of, inputs_of, overrides_of
 from pipeline.progress import RunProgress
 from pipeline.publishing import stage_output
@@ -57,6 +58,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         work: dict[str, Any] = {"scored": tuple(scored)}
         total_bytes = 0
     else:
+        _import_beam(parsed, command_line)
         from transforms.plan_splits import plan_splits
 
         recipe, detector = load_recipe(parsed.recipe, overrides_of(parsed)), None
@@ -120,7 +122,13 @@ def scored_shards(folder: str) -> list[str]:
     if is_local(folder):
         found = sorted(glob.glob(os.path.join(glob.escape(folder), "*.parquet")))
     else:
-        found = sorted(metadata.path for metadata in beam_filesystems().match([pattern])[0].metadata_list)
+        try:
+            found = sorted(metadata.path for metadata in beam_filesystems().match([pattern])[0].metadata_list)
+        except Exception as error:
+            # Every filesystem has errors of its own: no such bucket, no credentials, no such scheme.
+            raise UsageError(
+                f"--scored={folder}: cannot be listed ({str(error).splitlines()[0]}); give the scored/ folder of an earlier run"
+            ) from error
     if not found:
         raise UsageError(f"--scored={folder}: holds no scored shards; give the scored/ folder that `headwater curate` left")
     return found
@@ -185,6 +193,7 @@ def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
     if needs_no_beam(job, parsed):
         from pipeline.remix_here import remix_here as carry_out
     else:
+        _import_beam(parsed, job.facts.command)
         from pipeline.run_graph import run_graph as carry_out
     workers = parsed.workers if parsed.workers is not None else default_workers() if _is_local_runner(parsed.runner) else 1
     settings = job.recipe.score if job.inference is None else without_detector(job.recipe.score)
@@ -211,6 +220,11 @@ def needs_no_beam(job: Job, parsed: Namespace) -> bool:
     """Whether only the mix is left to do, with files and processes of this machine."""
     places = (*job.scored[:1], job.folders.root)
     return job.decided is not None and parsed.runner == IN_MEMORY_RUNNER and not parsed.beam and all(is_local(place) for place in places)
+
+
+def _import_beam(parsed: Namespace, command_line: tuple[str, ...]) -> None:
+    if parsed.runner == IN_MEMORY_RUNNER and not parsed.beam and not any("://" in argument for argument in command_line):
+        import_beam_for_local_files()
 
 
 def _template_of(parsed: Namespace) -> str | None:

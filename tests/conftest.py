@@ -16,7 +16,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
-# A remix in this process leaves pandas out (pipeline/lean_arrow.py) unless pyarrow has found it before: so that no test depends on another.
+# A remix in this process leaves pandas out (pipeline/lean_imports.py) unless pyarrow has found it before: so that no test depends on another.
 pa.array([0])
 
 

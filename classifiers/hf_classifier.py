@@ -38,6 +38,10 @@ class HfDetector:
         self._device = prepare_device(device)
         self._model = model.to(device).eval()
         self._tokenizer = tokenizer
+        self._blank = next((token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None), 0)
+        if model.config.pad_token_id is None and self._device != "cpu":
+            # Classifiers made from language models read their answer at the last token that is no padding, and must know which that is.
+            model.config.pad_token_id = self._blank
         self._num_threads = num_threads
         self._machine = np.zeros(model.config.num_labels, bool)
         self._machine[list(machine)] = True
@@ -60,7 +64,7 @@ class HfDetector:
         if self._device == "cpu":
             logits = score_alone(kept, self._forward, self._num_threads)
         else:
-            logits = score_padded(kept, self._forward, self._tokenizer.pad_token_id or 0)
+            logits = score_padded(kept, self._forward, self._blank)
         odds[rows[read]] = [self._odds_of(row) for row in logits]
         return odds, abstained
 

@@ -111,14 +111,23 @@ def test_a_text_scores_the_same_in_any_batch_and_on_any_number_of_threads(kind, 
 @pytest.mark.parametrize("kind", ["hf", "lm"])
 def test_batches_of_fixed_shapes_give_the_same_odds(kind, classifier, lm, batch):
     """What an accelerator would run, on the CPU."""
-    detector = detector_of(f"hf:{classifier}" if kind == "hf" else f"lm:{lm}")
-    expected, _ = detector.log_odds(batch)
-    detector._device = "cpu:0"
-    try:
-        padded, _ = detector.log_odds(batch)
-    finally:
-        detector._device = "cpu"
-    assert padded == pytest.approx(expected, abs=1e-4)
+    spec = f"hf:{classifier}" if kind == "hf" else f"lm:{lm}"
+    alone, padded = detector_of(spec), detector_of(spec, device="cpu:0")
+    assert padded.log_odds(batch)[0] == pytest.approx(alone.log_odds(batch)[0], abs=1e-4) and padded.version == alone.version
+
+
+def test_a_classifier_made_from_a_language_model_takes_padding(tmp_path, batch):
+    import torch
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    torch.manual_seed(0)
+    size = save_tokenizer(tmp_path)
+    config = GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=64, id2label={0: "human", 1: "ai"}, initializer_range=0.8)
+    assert config.pad_token_id is None
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    alone, padded = detector_of(f"hf:{tmp_path}"), detector_of(f"hf:{tmp_path}", device="cpu:0")
+    odds = alone.log_odds(batch)[0]
+    assert np.ptp(odds[:4]) > 1e-3 and padded.log_odds(batch)[0] == pytest.approx(odds, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["hf", "lm"])

@@ -1,6 +1,7 @@
-"""The command line of the detector: train, calibrate, evaluate, predict. Exit codes: 0 done; 2 usage, or input that cannot be read."""
+"""The command line of the detector: train, calibrate, evaluate, predict, reference. Exit codes: 0 done; 2 usage, or input that cannot be read."""
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -139,9 +140,37 @@ def _run_predict(options: argparse.Namespace) -> None:
         raise ValueError(f"the calibration is of detector {calibration.detector}, not of {scorer.version}: calibrate again")
     thresholds = calibration.thresholds(options.max_false_positive_rate)
     partial = options.output + ".partial"
-    with open(partial, "wb") as output:
-        predict_file(options.input, output, scorer, thresholds)
-    os.replace(partial, options.output)
+    try:
+        with open(partial, "wb") as output:
+            count = predict_file(options.input, output, scorer, thresholds, options.on_malformed, _progress)
+        os.replace(partial, options.output)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial)
+    print(f"wrote {count:,} predictions of {scorer.version} to {options.output}")
+
+
+def _run_reference(options: argparse.Namespace) -> None:
+    from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
+    from classifiers.prevalence import read_references, to_json
+    from classifiers.reference_scores import held_out_reference, left_out_reference, trial_table, try_mixtures
+    from classifiers.report_tables import table_lines
+    from classifiers.train import TrainSettings
+
+    sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
+    detector = _make_scorer(options).detector
+    if options.ai_detector == "fast":
+        reference, scored = left_out_reference(options.data, detector, TrainSettings(seed=options.seed), sets, _progress)
+    else:
+        reference, scored = held_out_reference(options.data, detector, options.max_texts, sets)
+    known = read_references(options.output) if os.path.exists(options.output) else {}
+    # One reference of each kind of detector: an older version's scores are nobody's.
+    kind = reference.detector.partition("-")[0]
+    kept = {version: one for version, one in known.items() if version.partition("-")[0] != kind}
+    _write(options.output, to_json(dict(sorted({**kept, reference.detector: reference}.items()))))
+    print(f"wrote {len(reference.sources)} sources of {reference.detector} to {options.output}")
+    for line in table_lines("mixtures of sets left out of the reference", trial_table(list(try_mixtures(scored, reference, options.seed)))):
+        print(line)
 
 
 def _write(path: str, content: bytes) -> None:
@@ -151,7 +180,7 @@ def _write(path: str, content: bytes) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m classifiers", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train | calibrate | evaluate | predict")
+    commands = parser.add_subparsers(required=True, metavar="train | calibrate | evaluate | predict | reference")
 
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
@@ -186,17 +215,31 @@ def _make_parser() -> argparse.ArgumentParser:
     predict.add_argument("--input", required=True, help="JSON lines with fields id and text; plain, .gz or .zst")
     predict.add_argument("--output", required=True, help='file for lines {"id", "ai_probability", "ai_flag", "abstained"}')
     predict.add_argument("--calibration", default=None, help="thresholds made by calibrate; default: the shipped ones")
+    predict.add_argument(
+        "--on_malformed",
+        default="fail",
+        choices=("fail", "abstain"),
+        help="a line that is no JSON object with a string field text: stop there, or abstain from it and say so",
+    )
     predict.set_defaults(run=_run_predict)
+
+    reference = commands.add_parser("reference", help="reference scores behind estimates of how much AI text an unlabelled pool holds")
+    reference.add_argument("--data", required=True, help="folder of the labelled sets")
+    reference.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
+    reference.add_argument("--output", required=True, help="file for the scores; those of other detectors that it holds stay")
+    reference.add_argument("--seed", type=int, default=0, help="of the training without each set, and of the mixtures tried")
+    reference.add_argument("--max_texts", type=int, default=1_000, help="texts of one set and label, at most; all for the fast detector")
+    reference.set_defaults(run=_run_reference)
 
     for command in (calibrate, evaluate, predict):
         command.add_argument(
             "--max_false_positive_rate", type=float, default=0.01, help=f"share of human text that may be flagged, {LOWEST_RATE} to {HIGHEST_RATE}"
         )
-    for command in (calibrate, evaluate, predict):
+    for command in (calibrate, evaluate, predict, reference):
         command.add_argument("--ai_detector", default="fast", help=f"name of the detector: {', '.join(DETECTORS)}")
         command.add_argument("--ai_label", default="", help="labels of an hf: classifier that mean machine-written, with commas")
         command.add_argument("--model", default=None, help="weights of that kind (the .npz; its .bin lies beside it); default: the shipped ones")
-    for command in (train, calibrate, evaluate, predict):
+    for command in (train, calibrate, evaluate, predict, reference):
         command.add_argument(
             "--threads", type=int, default=_cores(), help="texts that a transformer scores at once; changes no number (default: one for each core)"
         )

@@ -7,6 +7,7 @@ import functools
 import gzip
 import hashlib
 import io
+import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,11 @@ MIN_WORDS = 50
 """Shortest text, in words separated by white space, that training and evaluation use."""
 OPENING_WORDS = 10
 """Words of a folded text that identify it across sets."""
+
+PIECE_BYTES = 64 << 10
+"""Compressed bytes decoded at a time."""
+MAX_WINDOW_BYTES = 1 << 31
+"""Largest zstd window accepted: that of `zstd --long=31`."""
 
 OPENING_CHARS = 400
 """Characters of a text in which those words are looked for."""
@@ -63,16 +69,56 @@ class LabelledText:
 
 
 def open_lines(path: str) -> BinaryIO:
-    """`path` for reading lines of bytes: gzip and zstd by extension, anything else as it is."""
+    """`path` for reading lines of bytes: gzip and zstd (any number of frames) by extension, anything else as it is."""
     if path.endswith(".gz"):
         return io.BufferedReader(gzip.open(path))
     if path.endswith((".zst", ".zstd")):
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), closefd=True))
+        return io.BufferedReader(_ZstdFrames(open(path, "rb")))
     return open(path, "rb")
+
+
+class _ZstdFrames(io.RawIOBase):
+    """The decompressed bytes of a zstd file. Unlike the library's own reader it tells a file that was cut off from a whole one."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._decoder, self._rest = file, None, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while not self._rest:
+            piece = self._decoder.unused_data if self._decoder and self._decoder.eof else b""
+            piece = piece or self._file.read(PIECE_BYTES)
+            if not piece:
+                if self._decoder and not self._decoder.eof:
+                    raise EOFError("the file was cut off")
+                return 0
+            if self._decoder is None or self._decoder.eof:
+                self._decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+            self._rest = self._decoder.decompress(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def read_records(path: str) -> Iterator[dict]:
     """The JSON objects of `path`, in order; empty lines are skipped. Raises MalformedLine (with file and line), OSError."""
+    for found in read_lines(path):
+        if isinstance(found, MalformedLine):
+            raise found
+        yield found
+
+
+def read_lines(path: str) -> Iterator["dict | MalformedLine"]:
+    """For each line of `path` that is not empty its JSON object, or what is wrong with the line.
+
+    Raises MalformedLine only where a compressed file is broken: what follows cannot be read; OSError.
+    """
     with open_lines(path) as lines:
         number = 0
         try:
@@ -80,14 +126,33 @@ def read_records(path: str) -> Iterator[dict]:
                 if not line.strip():
                     continue
                 try:
-                    record = orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    raise MalformedLine(f"{path}:{number}: not JSON: {error}") from error
-                if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-                    raise MalformedLine(f"{path}:{number}: expected an object with a string field 'text'")
-                yield record
+                    yield parse_record(line)
+                except ValueError as error:
+                    yield MalformedLine(f"{path}:{number}: {error}")
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
             raise MalformedLine(f"{path}:{number + 1}: broken compressed file: {error}") from error
+
+
+def parse_record(line: bytes) -> dict:
+    """The JSON object on `line`, which must have a string field `text`. Raises ValueError saying what it is instead.
+
+    A lone surrogate, written as an escape, stays in the text: it is JSON, though UTF-8 cannot hold it.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        record = _parse_leniently(line, error)
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise ValueError("expected an object with a string field 'text'")
+    return record
+
+
+def _parse_leniently(line: bytes, first: Exception) -> object:
+    # The strict parser refuses lone surrogates and whole numbers over 64 bits, which other libraries write.
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {first}") from error
 
 
 def find_set(folder: str, set_name: str) -> str:

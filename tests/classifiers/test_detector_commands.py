@@ -1,12 +1,10 @@
 """`python -m classifiers`: train, calibrate, evaluate and predict on made-up sets."""
 
-import gzip
 from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
-import zstandard
 
 from classifiers.__main__ import main
 from classifiers.ai_detector import AiDetectorScorer
@@ -130,48 +128,6 @@ def test_scaling_recovers_log_odds():
     assert intercept == pytest.approx(0.7, abs=0.1) and factor == pytest.approx(3, abs=0.2)
     with pytest.raises(ValueError, match="do not rise"):
         fit_scale(-odds, machine, np.ones(20_000))
-
-
-def test_input_may_be_compressed_and_order_is_kept(tmp_path):
-    content = b"".join(orjson.dumps({"id": str(n), "text": written(bool(n % 3), n)}) + b"\n" for n in range(30))
-    outputs = []
-    for name, pack in (("a.jsonl", bytes), ("a.jsonl.gz", gzip.compress), ("a.jsonl.zst", zstandard.compress)):
-        (tmp_path / name).write_bytes(pack(content))
-        assert main(["predict", "--input", str(tmp_path / name), "--output", str(tmp_path / "out")]) == 0
-        outputs.append((tmp_path / "out").read_bytes())
-    assert outputs[0] == outputs[1] == outputs[2]
-    assert [row["id"] for row in predictions(tmp_path / "out")] == [str(n) for n in range(30)]
-
-
-def test_short_texts_abstain_and_a_missing_id_is_null(tmp_path):
-    (tmp_path / "in.jsonl").write_bytes(b'{"text": "Hello."}\n{"id": 5, "text": ""}\n')
-    assert main(["predict", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out")]) == 0
-    assert predictions(tmp_path / "out") == [
-        {"id": None, "ai_probability": None, "ai_flag": False, "abstained": True},
-        {"id": 5, "ai_probability": None, "ai_flag": False, "abstained": True},
-    ]
-
-
-def test_a_malformed_line_ends_with_2_names_the_line_and_leaves_no_output(tmp_path, capsys):
-    (tmp_path / "in.jsonl").write_bytes(b'{"id": 1, "text": "fine"}\n{"id": 2\n')
-    assert main(["predict", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out")]) == 2
-    assert "in.jsonl:2: not JSON" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        (["--ai_detector", "slow"], "unknown 'slow'; known: fast"),
-        (["--max_false_positive_rate", "0.9"], "max_false_positive_rate must be from"),
-        (["--calibration", "nowhere.json"], "nowhere.json"),
-        (["--model", "nowhere.npz"], "nowhere.npz"),
-    ],
-)
-def test_wrong_options_end_with_2_and_say_what_is_wrong(tmp_path, capsys, extra, message):
-    (tmp_path / "in.jsonl").write_bytes(b'{"id": 1, "text": "fine"}\n')
-    assert main(["predict", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out"), *extra]) == 2
-    assert message in capsys.readouterr().err
 
 
 def test_a_calibration_of_another_detector_is_refused(trained, tmp_path, capsys):

@@ -1,11 +1,15 @@
 """Reading labelled sets, and splits that share nothing."""
 
 import gzip
+import io
 
 import orjson
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from classifiers import labelled_text
 from classifiers.labelled_text import (
     LabelledText,
     MalformedLine,
@@ -13,6 +17,8 @@ from classifiers.labelled_text import (
     find_set,
     fraction_of,
     opening,
+    parse_record,
+    read_lines,
     read_records,
     read_set,
 )
@@ -48,6 +54,48 @@ def test_a_truncated_gzip_is_named(tmp_path):
     path.write_bytes(gzip.compress(lines(*({"text": f"{n} {LONG}"} for n in range(50))))[:-20])
     with pytest.raises(MalformedLine, match=r"cut\.jsonl\.gz:\d+: broken compressed file"):
         list(read_records(str(path)))
+
+
+def test_a_truncated_zstd_is_named(tmp_path):
+    path = tmp_path / "cut.jsonl.zst"
+    path.write_bytes(zstandard.compress(lines(*({"text": f"{n} {LONG}"} for n in range(50))))[:-20])
+    with pytest.raises(MalformedLine, match=r"cut\.jsonl\.zst:\d+: broken compressed file: the file was cut off"):
+        list(read_records(str(path)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 300))
+def test_zstd_in_any_frames_and_pieces_reads_as_one_file(sizes, piece_bytes, read_bytes):
+    content = b"".join(f"{n:>8}\n".encode() for n in range(sum(sizes)))
+    ends = [8 * sum(sizes[: n + 1]) for n in range(len(sizes))]
+    packed = b"".join(zstandard.compress(content[begin:end]) for begin, end in zip([0, *ends[:-1]], [*ends[:-1], len(content)], strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labelled_text, "PIECE_BYTES", piece_bytes)
+        reader = io.BufferedReader(labelled_text._ZstdFrames(io.BytesIO(packed)))
+        assert b"".join(iter(lambda: reader.read(read_bytes), b"")) == content
+
+
+def test_lone_surrogates_and_long_numbers_are_json(tmp_path):
+    assert parse_record(b'{"text": "a \\ud800 b"}')["text"] == "a \ud800 b"
+    assert parse_record(b'{"text": "x", "n": 123456789012345678901234567890}')["text"] == "x"
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(b'{"label": "human", "text": "\\udc00 ' + LONG.encode() + b'"}\n')
+    (text,) = read_set(str(tmp_path), "odd")
+    assert opening(text.text) and 0 <= fraction_of(text.text, 0) < 1
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense", b"[" * 10_000, b'"text"', b'{"text": ["a"]}', b'{"text": "\xff"}', b'{"text": "a"} more'])
+def test_what_is_no_record_says_what_it_is(line):
+    with pytest.raises(ValueError, match=r"not JSON|string field 'text'"):
+        parse_record(line)
+
+
+def test_bad_lines_can_be_had_among_the_good_ones(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_bytes(b'{"text": "a"}\n\n{\n{"text": "b"}\n')
+    first, bad, last = read_lines(str(path))
+    assert (first["text"], last["text"]) == ("a", "b")
+    assert isinstance(bad, MalformedLine) and "mixed.jsonl:3: not JSON" in str(bad)
 
 
 def test_only_usable_labelled_texts_are_kept(tmp_path):

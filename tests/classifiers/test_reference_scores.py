@@ -1,0 +1,138 @@
+"""Reference scores are made of texts that were not trained on, and are tried on mixtures of sets that they do not hold."""
+
+import numpy as np
+import orjson
+import pytest
+
+from classifiers import reference_scores
+from classifiers.__main__ import main
+from classifiers.ai_detector import probability_of
+from classifiers.detectors import make_detector
+from classifiers.evaluate import ScoredSet
+from classifiers.fasttext_member import FastTextSettings
+from classifiers.hashed_ngrams import NgramSettings
+from classifiers.labelled_text import LabelledText
+from classifiers.prevalence import HELD_OUT_SHIFT, LEFT_OUT_SHIFT, Reference, ShareEstimate, count_scores, read_references
+from classifiers.reference_scores import MIN_TEXTS, Trial, held_out_reference, left_out_reference, reference_sources, trial_table, try_mixtures
+from classifiers.train import TrainSettings, is_held_out
+from tests.classifiers.detector_texts import write_set
+
+SETS = ("l2r21", "raidar", "human_imdb_2011")
+SMALL = TrainSettings(ngrams=NgramSettings(2, 2, 12, 200), fasttext=FastTextSettings(dim=2, bits=10, min_count=2), common_words=20)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    write_set(folder, "l2r21", range(0, 250))
+    write_set(folder, "raidar", range(1_000, 1_250))
+    write_set(folder, "human_imdb_2011", range(2_000, 2_200), with_machine=False)
+    return folder
+
+
+def made_up(name, human, machine=0, human_mean=-2.0, machine_mean=2.0, domains=("a",), abstained=0):
+    """A scored set whose log odds are drawn around two means."""
+    random = np.random.default_rng(len(name) + human)
+    odds = np.concatenate([random.normal(human_mean, 1, human), random.normal(machine_mean, 1, machine)])
+    labels = np.arange(human + machine) >= human
+    texts = [
+        LabelledText("", bool(label), name, "", "bot" if label else "human", "none", domains[at % len(domains)]) for at, label in enumerate(labels)
+    ]
+    probability = probability_of(odds)
+    probability[:abstained] = np.nan
+    return ScoredSet(texts, odds, probability, np.full(human + machine, 150, np.int32))
+
+
+def test_sources_are_domains_and_generators_and_small_ones_come_together():
+    sets = {
+        "web": made_up("web", 2 * MIN_TEXTS + 8, MIN_TEXTS - 1, domains=("news", "forum"), abstained=4),
+        "few": made_up("few", 9, domains=("x", "")),
+    }
+    sources = {source.name: source for source in reference_sources(sets)}
+    assert set(sources) == {"web: human: forum", "web: human: news", "web: machine: other", "few: human: other"}
+    assert sources["web: human: news"].counts.sum() == MIN_TEXTS + 2 and not sources["web: human: news"].is_machine
+    assert sources["few: human: other"].counts.sum() == 9 and sources["web: machine: other"].is_machine
+
+
+def test_a_set_that_could_not_be_judged_is_no_source():
+    assert reference_sources({"web": made_up("web", 5, abstained=5)}) == ()
+
+
+@pytest.fixture(scope="module")
+def trials():
+    sets = {f"set{n}": made_up(f"set{n}", 900 + n, 700 + n, -2.0 + 0.1 * n, 2.0 + 0.1 * n) for n in range(4)}
+    sets["people"] = made_up("people", 800)
+    return list(try_mixtures(sets, Reference("test-1", "made up", reference_sources(sets), 0.2)))
+
+
+def test_every_human_set_is_mixed_with_every_machine_set_at_every_share(trials):
+    pairs = {(one.human_set, one.machine_set) for one in trials}
+    assert len(pairs) == 5 * 4 and len(trials) == 5 * 4 * 5
+    assert sorted({round(one.share, 1) for one in trials}) == [0.0, 0.1, 0.3, 0.5, 0.9]
+
+
+def test_mixtures_like_the_reference_are_held_and_the_table_says_so(trials):
+    table = trial_table(trials)
+    assert list(table) == ["0% machine text", "10% machine text", "30% machine text", "50% machine text", "90% machine text", "both of one set",
+                           "of two sets", "all"]  # fmt: skip
+    assert table["all"]["mixtures"] == 100 and table["all"]["held by the interval"] >= 0.95
+    assert table["all"]["mean error"] < 0.06 and 0 < table["all"]["median width"] < 0.4
+
+
+def test_the_sets_of_a_mixture_are_not_in_the_reference_that_judges_it(monkeypatch):
+    sets = {f"set{n}": made_up(f"set{n}", 200, 200) for n in range(3)}
+    seen = []
+
+    def remember(counts, reference):
+        seen.append({source.set_name for source in reference.sources})
+        return ShareEstimate(1, 0.5, 0.0, 1.0)
+
+    monkeypatch.setattr(reference_scores, "estimate_share", remember)
+    for trial, names in zip(try_mixtures(sets, Reference("t", "m", reference_sources(sets))), seen, strict=False):
+        assert not names & {trial.human_set, trial.machine_set}
+        assert names
+
+
+def test_a_mixture_without_anything_to_judge_by_is_not_tried():
+    sets = {"one": made_up("one", 200, 200), "two": made_up("two", 200, 200)}
+    pairs = {(one.human_set, one.machine_set) for one in try_mixtures(sets, Reference("t", "m", reference_sources(sets)))}
+    assert pairs == {("one", "one"), ("two", "two")}
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.1, True), (0.4, True), (0.405, True), (0.41, False), (0.09, False)])
+def test_an_interval_holds_what_lies_in_it_to_half_a_point(share, held):
+    assert Trial("a", "b", share, ShareEstimate(100, 0.2, 0.1, 0.4)).is_held == held
+
+
+def test_left_out_scores_are_on_the_scale_of_log_odds(data):
+    said = []
+    reference, scored = left_out_reference(str(data), make_detector("fast"), SMALL, SETS, said.append)
+    assert reference.detector == make_detector("fast").version and reference.shift == LEFT_OUT_SHIFT and "without that set" in reference.made_of
+    assert {source.set_name for source in reference.sources} == set(SETS) and len(said) == 3
+    mixed = scored["l2r21"]
+    assert np.nanmean(mixed.probability[mixed.machine]) > 0.8 and np.nanmean(mixed.probability[~mixed.machine]) < 0.2
+    again = reference_sources({"l2r21": mixed})
+    assert sum(one.counts for one in again).sum() == count_scores(mixed.probability, mixed.words).sum()
+
+
+def test_other_detectors_are_scored_on_held_out_texts(data):
+    reference, scored = held_out_reference(str(data), make_detector("fast"), 30, SETS)
+    assert reference.shift == HELD_OUT_SHIFT and "held-out" in reference.made_of
+    assert all(is_held_out(text) for one in scored.values() for text in one.texts)
+    assert max(len(one.texts) for one in scored.values()) <= 60
+
+
+def test_the_command_keeps_the_references_of_other_kinds_and_drops_older_versions(data, tmp_path, monkeypatch, capsys):
+    made = held_out_reference(str(data), make_detector("fast"), 30, SETS)
+    monkeypatch.setattr(reference_scores, "left_out_reference", lambda *arguments: made)
+    path = tmp_path / "prevalence.json"
+    command = ["reference", "--data", str(data), "--sets", ",".join(SETS), "--output", str(path)]
+    assert main(command) == 0
+    first = path.read_bytes()
+    record = orjson.loads(first)
+    for version in ("deep-0123", "fast-0123"):
+        record["detectors"].append(record["detectors"][0] | {"detector": version})
+    path.write_bytes(orjson.dumps(record))
+    assert main(command) == 0
+    assert set(read_references(str(path))) == {"deep-0123", made[0].detector}
+    assert "held by the interval" in capsys.readouterr().out

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from transforms.find_earlier import LedgerReading
-from transforms.ledger_files import EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, read_ledger_file
+from transforms.ledger_files import EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, find_rows, read_ledger_file
 from transforms.storage import is_local
 
 FORMAT = "1"
@@ -80,14 +79,9 @@ class Snapshot:
             yield read_ledger_file(self.url, file, columns)
 
     def find(self, column: str, values: Sequence[str], columns: Sequence[str], kinds: Iterable[str] = KINDS) -> pa.Table:
-        """The rows whose `column` is among `values`. Cost: that column of every file, and the files that hold one."""
-        wanted, found = pa.array(sorted(set(values)), LEDGER_SCHEMA.field(column).type), [_empty(columns)]
-        for file in self.of_kinds(kinds):
-            held = read_ledger_file(self.url, file, [column])[column]
-            rows = pc.indices_nonzero(pc.is_in(held, value_set=wanted)).to_numpy().astype("i8")
-            if len(rows):
-                found.append(read_ledger_file(self.url, file, columns, rows))
-        return pa.concat_tables(found)
+        """The rows whose `column` is among `values`. Cost: that column of every file, and the row groups that hold one."""
+        wanted = pa.array(sorted(set(values)), LEDGER_SCHEMA.field(column).type)
+        return find_rows(self.url, self.of_kinds(kinds), column, wanted, columns)
 
 
 def read_ledger(url: str) -> Snapshot:
@@ -219,10 +213,6 @@ def _said(keys: LedgerKeys | None) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _empty(columns: Sequence[str]) -> pa.Table:
-    return pa.schema([LEDGER_SCHEMA.field(name) for name in columns]).empty_table()
 
 
 assert [field.name for field in FILE_SCHEMA] + PARTITIONED_BY == LEDGER_SCHEMA.names

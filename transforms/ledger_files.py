@@ -7,7 +7,7 @@ part. About 270 bytes a row on disk: the signature (112) and band hashes (80) ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,6 +191,17 @@ def read_ledger_file(folder: str, file: LedgerFile, columns: Sequence[str], rows
             table = table.append_column(name, pa.repeat(pa.scalar(getattr(file, name)), table.num_rows))
     # Other writers of Delta tables (compaction) keep neither the exact types nor what may be null.
     return table.select(list(columns)).cast(pa.schema([LEDGER_SCHEMA.field(name) for name in columns]))
+
+
+def find_rows(folder: str, files: Iterable[LedgerFile], column: str, values: pa.Array, columns: Sequence[str]) -> pa.Table:
+    """The rows of these files whose `column` is among `values`, with `columns`. Cost: that column of every file, and the row groups that hold one."""
+    found = [pa.schema([LEDGER_SCHEMA.field(name) for name in columns]).empty_table()]
+    for file in files if len(values) else ():
+        held = read_ledger_file(folder, file, [column])[column]
+        rows = pc.indices_nonzero(pc.is_in(held, value_set=values)).to_numpy().astype(np.int64)
+        if len(rows):
+            found.append(read_ledger_file(folder, file, columns, rows))
+    return pa.concat_tables(found)
 
 
 def binary_array(rows: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:

@@ -4,7 +4,7 @@
 
 Counts, for every labelled set and every rule of the default recipe beyond Gopher's (also those that are off), the texts of at least 50 words that
 break it, as a share with the count. `any fault` are the rules on faults of synthetic text together. `--show RULE` prints the ends of some
-human texts that break a rule. Exits with 1 if a rule on faults turns down more than 0.5 % of a human set.
+human texts that break a rule. Exits with 1 if a rule on faults turns down more than 0.5 % of a human set, `CUT_BY_ITS_MAKERS` aside.
 """
 
 import argparse
@@ -28,6 +28,8 @@ HUMAN_SETS = (
 """Sets of which the human texts are taken."""
 MACHINE_SETS = ("alpacaeval_machine", "l2r21", "detectrl", "outfox", "sakibsh_llm")
 """Sets of which the machine texts are taken."""
+CUT_BY_ITS_MAKERS = ("l2r21", "truncated_ending")
+"""A set of excerpts, some cut in mid-sentence, and the rule that rightly says so: its hits there are no mistakes."""
 SCORERS = ("c4", "fineweb", "synthetic_faults")
 MIN_WORDS = 50
 MAX_HUMAN_SHARE = 0.005
@@ -94,7 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
             total, hits, union = count_hits(texts_of(options.data, name, label), rules, options.show if label == "human" else None)
             rows[f"{name} ({label})"] = (total, hits, union)
             if label == "human":
-                worst = {rule: max(share, hits[place] / max(total, 1)) for place, (rule, share) in enumerate(worst.items())}
+                for place, rule in enumerate(worst):
+                    if (name, rule) != CUT_BY_ITS_MAKERS:
+                        worst[rule] = max(worst[rule], float(hits[place]) / max(total, 1))
     print(f"$ python -m benchmarks.faults {' '.join(sys.argv[1:] if arguments is None else arguments)}\n{datetime.date.today()}\n")
     for title, begin, end in (("faults of synthetic text", 0, len(faults)), ("C4 and FineWeb", len(faults), len(rules))):
         names = [rule.name for rule in rules[begin:end]]

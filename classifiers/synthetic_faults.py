@@ -341,5 +341,5 @@ def _breaks_off(utf8, line_begin, begins, ends, folded, kinds, first, last, tabl
         return 1 if mark == 0x2E and end - begin == 1 and piece > first + 2 and kinds[piece - 1] == 1 and begins[piece - 1] == line_begin else 0
     if not _mark_of(folded[piece], table, values) & np.uint8(64):
         return 0
-    # Prose, not a title or a table: what stands before it in its line must be long enough for a sentence.
-    return 1 if begin - line_begin >= 30 else 0
+    # Prose, not a title, a table or code: a word stands before it, and enough in its line for a sentence.
+    return 1 if begin - line_begin >= 30 and kinds[piece - 1] != KIND_SYMBOL else 0

@@ -290,6 +290,9 @@ def _find_chunks(utf8, offsets, classes, chunk_offsets, begins, ends, keys):
                 elif 0xE0 <= code_point < 0xF0 and at + 2 < end:
                     code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[at + 1]) & 0x3F) << 6 | np.int64(utf8[at + 2]) & 0x3F
                     size = 3
+                elif code_point >= 0x80:
+                    # Beyond the third byte, or malformed: no white space, whose code points all have at most three bytes.
+                    code_point, size = 0xFFFD, min(4, end - at) if code_point >= 0xF0 else 1
             if code_point < TABLE_SIZE and classes[code_point] == SPACE:
                 if inside:
                     begins[used], ends[used], keys[used] = begin, at, mix64(key)

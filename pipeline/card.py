@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.prevalence import prevalence_sentences
+
 # Without `configs`, load_dataset would also take in the Parquet files under rejected/ and scored/.
 _HEAD = """---
 configs:
@@ -36,6 +38,7 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "|---|---:|---:|",
         *(f"| {name} | {units['human']:,} | {units['all']:,} |" for name, units in published.items()),
         "",
+        *_prevalence(manifest),
         "## Files",
         "",
         f"| file | documents | human share ({unit}) | bytes |",
@@ -59,6 +62,11 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _prevalence(manifest: Mapping[str, Any]) -> list[str]:
+    said = prevalence_sentences(manifest)
+    return ["## Text of unknown origin", "", *(f"* {sentence}" for sentence in said), "", "As read, before rules and duplicates.", ""] if said else []
 
 
 def _source_row(account: Mapping[str, Any]) -> str:

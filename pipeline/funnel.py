@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.prevalence import prevalence_sentences
+
 ORIGINS = ("human", "synthetic", "unknown")
 
 
@@ -65,23 +67,6 @@ def quota_sentence(manifest: Mapping[str, Any]) -> str:
     if quota["smallest_shard_share"] is not None:
         said += f"; {quota['smallest_shard_share']:.2%} in the shard with the least (of {len(manifest['shards'])})"
     return said + "."
-
-
-def prevalence_sentences(manifest: Mapping[str, Any]) -> list[str]:
-    """One sentence for each unlabelled source: the estimated share of AI text and its interval, or why there is none."""
-    found = manifest["prevalence"]
-    if not found["sources"]:
-        return []
-    if found["why_none"]:
-        return [f"AI text among the unlabelled: not estimated, {found['why_none']}."]
-    return [f"AI text among the unlabelled: {_estimate(one)}, source {one['source']}." for one in found["sources"]]
-
-
-def _estimate(one: Mapping[str, Any]) -> str:
-    if not one["judged"]:
-        return f"not estimated, the detector could judge none of {one['documents']:,}"
-    said = f"{100 * one['share']:.0f} % ({100 * one['low']:.0f} to {100 * one['high']:.0f})"
-    return said if one["judged"] == one["documents"] else f"{said} of the {one['judged']:,} in {one['documents']:,} that could be judged"
 
 
 def _number(count: int) -> str:

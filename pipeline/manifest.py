@@ -9,13 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from classifiers.prevalence import LEVEL, Reference, estimate_share, shipped_references
+from pipeline.prevalence import estimate_prevalence
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import Account
-from transforms.count_unlabelled import UnlabelledScores
 from transforms.plan_mix import MixPlan, MixSettings
 from transforms.write_shards import ShardWritten
 
@@ -71,40 +68,6 @@ def build_manifest(
         "cascade": None if catalog.cascade_work is None else {**asdict(catalog.cascade_work), "deep_share": catalog.cascade_work.deep_share},
         "prevalence": estimate_prevalence(catalog.unlabelled, scored["scorers"].get("ai_detector", {}).get("version")),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
-    }
-
-
-def estimate_prevalence(unlabelled: Sequence[UnlabelledScores], detector: str | None) -> dict[str, Any]:
-    """How much of the documents of unknown origin models wrote, by source and, of several, together; or why there is no estimate.
-
-    Shares are of the documents as read that the detector could judge, rounded to 0.0001. See `classifiers.prevalence`.
-    """
-    why_none = None
-    reference = shipped_references().get(detector) if detector else None
-    if not unlabelled:
-        why_none = "no documents of unknown origin" if detector else "no detector scored"
-    elif reference is None:
-        why_none = f"no reference scores ship for the detector {detector}"
-    together = UnlabelledScores("all", sum(one.documents for one in unlabelled), ())
-    pools = [(one, one.counts()) for one in unlabelled]
-    if len(pools) > 1:
-        pools.append((together, sum(counts for _, counts in pools)))
-    return {
-        "detector": detector,
-        "level": LEVEL,
-        "made_of": reference.made_of if reference else None,
-        "why_none": why_none,
-        "sources": [_prevalence(one, counts, reference) for one, counts in pools],
-    }
-
-
-def _prevalence(one: UnlabelledScores, counts: np.ndarray, reference: Reference | None) -> dict[str, Any]:
-    estimate = estimate_share(counts, reference) if reference else None
-    return {
-        "source": one.source,
-        "documents": one.documents,
-        "judged": int(counts.sum()),
-        **{key: round(getattr(estimate, key), 4) if estimate else None for key in ("share", "low", "high")},
     }
 
 

@@ -3,21 +3,17 @@
 import io
 from fractions import Fraction
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from classifiers.ai_detector import probability_of
-from classifiers.prevalence import count_scores, shipped_references
 from pipeline.card import write_card
-from pipeline.funnel import funnel_rows, prevalence_sentences, print_funnel, quota_sentence
-from pipeline.manifest import build_manifest, content_digest, estimate_prevalence, quota_faults
+from pipeline.funnel import funnel_rows, print_funnel, quota_sentence
+from pipeline.manifest import build_manifest, content_digest, quota_faults
 from pipeline.recipe import load_recipe
 from pipeline.run_facts import RunCatalog, RunFacts
 from transforms.balance_books import keep_books
-from transforms.count_unlabelled import UnlabelledScores
 from transforms.plan_mix import MixSettings, plan_mix
 from transforms.write_shards import ShardWritten
 
@@ -115,48 +111,3 @@ def test_the_content_digest_depends_on_content_alone():
     one, two = shard("a", 1, 1, sha="x"), shard("b", 1, 1, sha="y")
     assert content_digest([one, two]) == content_digest([two, one])
     assert content_digest([one, two]) != content_digest([one, shard("b", 1, 1, sha="z")])
-
-
-def unlabelled(source, log_odds, words=150):
-    counts = count_scores(probability_of(np.array(log_odds, np.float64)), np.full(len(log_odds), words, np.int32)).ravel()
-    return UnlabelledScores(source, len(log_odds), tuple((int(cell), int(counts[cell])) for cell in np.flatnonzero(counts)))
-
-
-def test_the_manifest_estimates_ai_text_by_source_and_of_several_together():
-    detector = next(iter(shipped_references()))
-    human, mixed = unlabelled("web", [-2.5] * 300), unlabelled("forum", [-2.5] * 150 + [5.0] * 150)
-    found = estimate_prevalence((mixed, human), detector)
-    assert found["why_none"] is None and found["detector"] == detector
-    forum, web, both = found["sources"]
-    assert [one["source"] for one in found["sources"]] == ["forum", "web", "all"]
-    assert (web["documents"], web["judged"], both["documents"]) == (300, 300, 600)
-    assert web["low"] <= web["share"] <= web["high"] < forum["share"] and forum["low"] <= 0.5 <= forum["high"]
-    assert estimate_prevalence((mixed,), detector)["sources"] == [forum]
-
-
-@pytest.mark.parametrize(
-    ("scores", "detector", "why"),
-    [
-        ((), "fast-1", "no documents of unknown origin"),
-        ((), None, "no detector scored"),
-        ((unlabelled("web", [0.0] * 9),), "hf-0123", "no reference scores ship for the detector hf-0123"),
-    ],
-)
-def test_where_nothing_is_estimated_the_manifest_says_why(scores, detector, why):
-    found = estimate_prevalence(scores, detector)
-    assert found["why_none"] == why and all(one["share"] is None for one in found["sources"])
-    said = prevalence_sentences({"prevalence": found})
-    assert said == ([f"AI text among the unlabelled: not estimated, {why}."] if scores else [])
-
-
-def test_the_funnel_says_the_estimate_and_of_how_many():
-    sources = [
-        {"source": "web", "documents": 10, "judged": 10, "share": 0.461, "low": 0.41, "high": 0.522},
-        {"source": "forum", "documents": 1_500, "judged": 1_200, "share": 0.0, "low": 0.0, "high": 0.1},
-        {"source": "notes", "documents": 7, "judged": 0, "share": None, "low": None, "high": None},
-    ]
-    assert prevalence_sentences({"prevalence": {"why_none": None, "sources": sources}}) == [
-        "AI text among the unlabelled: 46 % (41 to 52), source web.",
-        "AI text among the unlabelled: 0 % (0 to 10) of the 1,200 in 1,500 that could be judged, source forum.",
-        "AI text among the unlabelled: not estimated, the detector could judge none of 7, source notes.",
-    ]

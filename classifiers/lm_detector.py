@@ -24,10 +24,11 @@ MAX_TOKENS = 256
 """Tokens of a text that are read, at most: the cost grows with them, and curvature changes little beyond."""
 MIN_TOKENS = 8
 """Tokens below which there is nothing to measure: the detector abstains."""
-CURVATURE_SCALE = (0.0, 1.0, 0.0)
-"""Log odds = intercept + factor x curvature + factor x negated mean log rank."""
-BINOCULARS_SCALE = (0.0, 1.0)
-"""Log odds = intercept + factor x negated score of Binoculars."""
+CURVATURE_SCALE = (4.7, 0.25, 2.0)
+"""Log odds = intercept + factor x curvature + factor x negated mean log rank: 0 about where human and machine text meet under
+SmolLM2-135M at 128 tokens, and the ranks, which tell more there, in front (`benchmarks.zero_shot`)."""
+BINOCULARS_SCALE = (18.0, 20.0)
+"""Log odds = intercept + factor x negated score of Binoculars: 0 at 0.9, where its authors put their threshold (0.9015, accuracy)."""
 LOG_ODDS_LIMIT = 100.0
 BATCH_TOKENS = 2_048
 """Tokens of a batch on an accelerator: each stands for a number for every word piece there is, several times over (about 2 GB of 50,000)."""
@@ -61,9 +62,12 @@ class LmDetector:
             measured = self.measure(batch.texts.take(rows))
             long_enough = ~np.isnan(measured[:, 0])
             abstained[rows[~long_enough]] = True
-            values = self._scale[0] + measured @ self._scale[1:]
-            odds[rows[long_enough]] = np.clip(values[long_enough], -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
+            odds[rows[long_enough]] = self.odds_of(measured[long_enough])
         return odds, abstained
+
+    def odds_of(self, measured: np.ndarray) -> np.ndarray:
+        """Log odds (float64[n]) of rows that `measure` gave."""
+        return np.clip(self._scale[0] + measured @ self._scale[1:], -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
 
     def measure(self, texts) -> np.ndarray:
         """float64[n, 2] of a `pa.StringArray`: curvature and negated mean log rank; with two models float64[n, 1], the negated score of

@@ -242,6 +242,23 @@ def test_text_written_by_the_model_has_the_higher_curvature(lm):
     assert measured[:8, 0].min() > measured[8:, 0].max()
 
 
+def test_odds_rise_with_both_measures_and_stay_finite(lm):
+    detector = detector_of(f"lm:{lm}")
+    odds = detector.odds_of(np.array([[-2.4, -2.05], [-1.4, -2.05], [-2.4, -1.05], [1e9, 0.0], [-1e9, 0.0]]))
+    assert abs(odds[0]) < 0.1 and odds[1] > odds[0] and odds[2] > odds[0] and np.isfinite(odds).all()
+
+
+def test_the_benchmark_of_measures_prints_a_line_a_set(lm, tmp_path):
+    from benchmarks.zero_shot import choose_texts, measure_set
+    from tests.classifiers.detector_texts import write_set
+
+    write_set(tmp_path, "raidar", range(40))
+    texts = choose_texts(str(tmp_path), "raidar", 10)
+    assert [text.is_machine for text in texts] == [False] * 10 + [True] * 10
+    line = measure_set("raidar", texts, detector_of(f"lm:{lm}"))
+    assert line.startswith("raidar") and all(title in line for title in ("curvature", "log rank", "both", "documents per CPU-s"))
+
+
 def test_white_space_does_not_change_the_odds(lm):
     from classifiers.text_batch import TextBatch
 

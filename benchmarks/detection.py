@@ -1,69 +1,197 @@
-"""What the fast detector costs, and what each of its halves finds alone.
+"""What every tier of the detector costs, and what each half of the fast one finds alone.
 
-    python -m benchmarks.detection                                 documents per CPU-second, of the whole and of the n-gram half alone
-    python -m benchmarks.detection --halves --data ../shared/data  every mixed set left out in turn: n-grams alone, fastText alone, both
+    python -m benchmarks.detection --data ../shared/data           documents per CPU-second of every tier that is installed, and their ratios
+    python -m benchmarks.detection --readme benchmarks/README.md   the same, and writes the table there
+    python -m benchmarks.detection --halves                        every mixed set left out in turn: n-grams alone, fastText alone, both
 
-Prints the command, the machine and the date with every figure. CPU time of one process; wall time is not looked at.
+CPU time of one process, one thread a tier; wall time is not looked at. All tiers take turns on texts of one pool, half of them
+machine-written: pieces of held-out labelled texts, since what goes deep in a cascade depends on the text.
 """
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 import random
+import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import orjson
 
-from classifiers.ai_detector import AiDetectorScorer
+from classifiers.detectors import MissingExtra, make_detector
 from classifiers.hashed_ngrams import fold_line
 from classifiers.labelled_text import MIXED_SETS, read_set
 from classifiers.language import LanguageScorer
 from classifiers.metrics import auroc, tpr_at_fpr
 from classifiers.text_batch import TextBatch
-from classifiers.train import TrainSettings, fit_model, fold_corpus, read_training_texts, score_texts_of, without_set
+from classifiers.train import TrainSettings, fit_model, fold_corpus, is_held_out, read_training_texts, score_texts_of, without_set
 
-BATCH_TEXTS = 1_000
-BATCHES = 10
+TIERS = ("fast", "deep", "cascade")
+"""Tiers that ship; those that are not installed are named and left out."""
+TEXTS = {"fast": 4_000, "deep": 60, "cascade": 1_000}
+"""Texts that each tier scores in a round: about a CPU-second of each."""
+ROUNDS = 5
+"""All tiers take turns so often."""
+WORDS = 200
+GOALS = {"fast": 5_000.0, "cascade to deep": 10.0}
+"""Documents per CPU-second, and times as many, that a release should reach."""
+SECTION = "## The detector's tiers"
+"""Heading of the part of the page that `--readme` writes anew."""
 FACTORS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 """Weights of fastText's log odds beside the n-grams' score."""
 _IS_CANDIDATE = np.array([1, 0, *(1 for _ in FACTORS)])
 """Which rows of `compare_halves` the weight is chosen among: the n-grams alone and the sums, not fastText alone."""
-WORDS = "the of and to a in is that it for was on with as be are this by at from or have an not but river stone garden engine market harbour".split()
+_COMMON = (
+    "the of and to a in is that it for was on with as be are this by at from or have an not but river stone garden engine market harbour".split()
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one part took over all rounds."""
+
+    part: str
+    """A tier, or what comes before it."""
+    texts: int
+    """Texts scored."""
+    cpu_s: float
+    """CPU-seconds of this process."""
+    low: float
+    """Documents per CPU-second in the slowest round."""
+    high: float
+    """In the fastest."""
+    deep_share: float | None = None
+    """Of a cascade: share of the texts that went deep."""
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Documents per CPU-second."""
+        return self.texts / self.cpu_s
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--words", type=int, default=200, help="words of a text")
+    parser.add_argument("--words", type=int, default=WORDS, help="words of a text")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often the tiers take turns")
+    parser.add_argument("--json", default="", help="file for the figures")
+    parser.add_argument("--readme", default="", help=f"page whose part {SECTION!r} is written anew")
     parser.add_argument("--halves", action="store_true", help="what the n-grams, fastText and both find on sets not trained on")
     parser.add_argument("--data", default="../shared/data", help="folder of the labelled sets")
     options = parser.parse_args()
     command = " ".join(["python -m benchmarks.detection", *sys.argv[1:]])
-    print(f"$ {command}   {datetime.date.today()}   {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"$ {command}   {datetime.date.today()}   {machine}")
     if options.halves:
         compare_halves(options.data)
-    else:
-        measure_cost(options.words)
+        return
+    costs = measure_cost(read_pool(options.data, options.words), options.rounds)
+    lines = cost_table(costs, options.words)
+    print("\n".join(lines))
+    if options.json:
+        figures = {"command": command, "machine": machine, "words": options.words, "parts": [asdict(cost) for cost in costs], "ratios": ratios(costs)}
+        with open(options.json, "wb") as file:
+            file.write(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
+    if options.readme:
+        write_section(options.readme, [f"`{command}`, {datetime.date.today()}, {machine}:", "", *lines])
 
 
-def measure_cost(num_words: int) -> None:
-    """Documents per CPU-second of the detector (folding included), of splitting words (shared by all scorers) and of language."""
+def read_pool(folder: str, num_words: int) -> list[str]:
+    """Pieces of `num_words` words of held-out clean texts, as many human as machine-written of each mixed set, shuffled by a fixed seed.
+
+    Raises FileNotFoundError for a set that is missing.
+    """
+    pool = []
+    for name in MIXED_SETS:
+        texts = [text for text in read_set(folder, name, num_words) if text.attack == "none" and is_held_out(text)]
+        pieces = [[" ".join(text.text.split()[:num_words]) for text in texts if text.is_machine == label] for label in (False, True)]
+        pool += [piece for pair in zip(*pieces, strict=False) for piece in pair]
+    random.Random(0).shuffle(pool)
+    return pool
+
+
+def made_up_pool(num_texts: int, num_words: int) -> list[str]:
+    """As many made-up texts: for a try without labelled text. What goes deep in a cascade means nothing for them."""
     chosen = random.Random(0)
-    vocabulary = WORDS + ["".join(chosen.choices("abcdefghijklmnoprstu", k=chosen.randint(3, 9))) for _ in range(5_000)]
-    batches = [TextBatch.of([_made_up(chosen, vocabulary, num_words) for _ in range(BATCH_TEXTS)]) for _ in range(BATCHES)]
-    detector, language = AiDetectorScorer(), LanguageScorer()
-    ngrams = replace(detector.detector, scale=detector.detector.scale * (1, 1, 1, 0), fasttext=None)
-    parts = ("words", lambda batch: batch.words), ("ai_detector", detector.score), ("n-grams", ngrams.log_odds), ("language", language.score)
-    for name, work in parts:
-        work(batches[0])
-        started = time.process_time()
-        for batch in batches[1:]:
+    vocabulary = _COMMON + ["".join(chosen.choices("abcdefghijklmnoprstu", k=chosen.randint(3, 9))) for _ in range(5_000)]
+    return [_made_up(chosen, vocabulary, num_words) for _ in range(num_texts)]
+
+
+def measure_cost(pool: Sequence[str], rounds: int, texts: dict[str, int] = TEXTS) -> list[Cost]:
+    """Cost of splitting words and of language (for comparison), and of every tier that is installed, with the words already split.
+
+    Each round takes other texts of `pool`, from its beginning again when it ends.
+    """
+    language = LanguageScorer()
+    parts: dict[str, Callable[[TextBatch], object]] = {"splitting words": lambda batch: batch.words, "language": language.score}
+    cascade = None
+    for tier in TIERS:
+        try:
+            detector = make_detector(tier, num_threads=1)
+        except (MissingExtra, ValueError, OSError) as error:
+            print(f"{tier}: left out, {error}")
+            continue
+        parts[tier] = detector.log_odds
+        cascade = detector if tier == "cascade" else cascade
+    sizes = {part: texts.get(part, texts["fast"]) for part in parts}
+    supply = itertools.cycle(pool)
+    seconds: dict[str, list[float]] = {part: [] for part in parts}
+    for turn in range(rounds + 1):
+        for part, work in parts.items():
+            batch = TextBatch.of(list(itertools.islice(supply, sizes[part] if turn else min(sizes[part], 8))))
+            if part != "splitting words":
+                _ = batch.words
+            started = time.process_time()
             work(batch)
-        seconds = time.process_time() - started
-        print(f"{name:<12} {(BATCHES - 1) * BATCH_TEXTS / seconds:>9,.0f} documents of {num_words} words per CPU-s")
+            if turn:  # the first turn warms up
+                seconds[part].append(time.process_time() - started)
+            elif part == "cascade":
+                cascade.take_work()
+    work = cascade.take_work() if cascade else None
+    return [
+        Cost(part, rounds * sizes[part], sum(took), sizes[part] / max(took), sizes[part] / min(took), work.deep_share if part == "cascade" else None)
+        for part, took in seconds.items()
+    ]
+
+
+def ratios(costs: Sequence[Cost]) -> dict[str, float]:
+    """How many times as fast one tier is as another, of those measured."""
+    speed = {cost.part: cost.per_cpu_s for cost in costs}
+    pairs = (("fast", "deep"), ("cascade", "deep"), ("fast", "cascade"))
+    return {f"{one} to {other}": speed[one] / speed[other] for one, other in pairs if one in speed and other in speed}
+
+
+def cost_table(costs: Sequence[Cost], num_words: int) -> list[str]:
+    """The table of all parts in Markdown, and a sentence for each ratio and each goal."""
+    lines = [f"| {num_words} words | documents per CPU-s | slowest to fastest round | went deep |", "|---|---:|---:|---:|"]
+    for cost in costs:
+        deep = "" if cost.deep_share is None else f"{cost.deep_share:.1%}".replace("%", " %")
+        lines.append(f"| {cost.part} | {_digits(cost.per_cpu_s)} | {_digits(cost.low)} to {_digits(cost.high)} | {deep} |")
+    found = ratios(costs) | {cost.part: cost.per_cpu_s for cost in costs}
+    lines += ["", *(f"* {name}: {value:,.1f} times as many." for name, value in ratios(costs).items())]
+    lines += [
+        f"* Goal for {name}: {goal:,.0f}, {'reached' if found[name] >= goal else 'not reached'}." for name, goal in GOALS.items() if name in found
+    ]
+    return lines
+
+
+def write_section(path: str, lines: Sequence[str]) -> None:
+    """Writes `lines` below the heading `SECTION` of the page at `path`, up to the next heading of its level; appends it where it is missing."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    section = "\n".join([SECTION, "", *lines, "", ""])
+    found = re.search(rf"^{re.escape(SECTION)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    text = text[: found.start()] + section + text[found.end() :] if found else f"{text.rstrip()}\n\n{section}"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.rstrip() + "\n")
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def compare_halves(folder: str) -> None:
@@ -86,7 +214,9 @@ def compare_halves(folder: str) -> None:
     mean = np.mean(figures, axis=0)
     print(_row("mean", mean, settings))
     # The weight is one number chosen on these very sets; chosen on the other five each time, it is judged on a set it has not seen.
-    blind = np.mean([np.array(row)[np.argmax(np.delete(figures, at, axis=0).mean(axis=0).sum(axis=1) * _IS_CANDIDATE)] for at, row in enumerate(figures)], axis=0)
+    blind = np.mean(
+        [np.array(row)[np.argmax(np.delete(figures, at, axis=0).mean(axis=0).sum(axis=1) * _IS_CANDIDATE)] for at, row in enumerate(figures)], axis=0
+    )
     print(f"weight chosen on the other sets each time: mean {blind[0]:.4f}/{blind[1]:.3f}")
     for factor, (area, found) in zip((0.0, *FACTORS), [mean[0], *mean[2:]], strict=True):
         print(f"fasttext_factor {factor:<5} mean {area:.4f}/{found:.3f}{'   shipped' if factor == settings.fasttext_factor else ''}")
@@ -98,8 +228,8 @@ def _row(name: str, figures: Sequence[tuple[float, float]], settings: TrainSetti
     return f"{name:<14} " + "   ".join(f"{title} {area:.3f}/{found:.3f}" for title, (area, found) in cells)
 
 
-def _made_up(chosen: random.Random, vocabulary: list[str], num_words: int) -> str:
-    words = [chosen.choice(WORDS) if chosen.random() < 0.45 else chosen.choice(vocabulary) for _ in range(num_words)]
+def _made_up(chosen: random.Random, vocabulary: Sequence[str], num_words: int) -> str:
+    words = [chosen.choice(_COMMON) if chosen.random() < 0.45 else chosen.choice(vocabulary) for _ in range(num_words)]
     return " ".join(word + ("." if at % 15 == 14 else "," if at % 15 == 7 else "") for at, word in enumerate(words))
 
 

@@ -181,7 +181,7 @@ def _mark_sentence_ends(utf8, offsets, begins, ends, folded, kinds, chars, class
             ended = wide
             if following > end and (strong or dots == 1):
                 ended = True
-                if not strong and piece > offsets[text] and begins[piece] == ends[piece - 1] and utf8[begin] == 0x2E:
+                if not strong and end - begin == 1 and piece > offsets[text] and begins[piece] == ends[piece - 1]:
                     ascii_letter = chars[piece - 1] == 1 and utf8[begins[piece - 1]] < 0x80 and kinds[piece - 1] == 3
                     key = folded[piece - 1]
                     place = np.searchsorted(abbreviations, key)

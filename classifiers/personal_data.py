@@ -70,7 +70,7 @@ def find_personal_data(batch: TextBatch) -> Spans:
 def mask_personal_data(texts: pa.StringArray, kinds: tuple[str, ...] = KINDS) -> pa.StringArray:
     """`texts` with every piece of personal data of `kinds` replaced by its mask (`MASKS`), and nothing else changed.
 
-    Masking a masked text changes nothing. Raises ValueError for a kind that is not in `KINDS`.
+    A mask is never taken for personal data. Raises ValueError for a kind that is not in `KINDS`.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -242,8 +242,8 @@ def _card(utf8, at, first, last, classes):
     """13 to 19 digits, in groups or not, of a known issuer, whose check digit is right (ISO/IEC 7812, Luhn)."""
     if not classes[utf8[at]] & DIGIT or (at > first and (utf8[at - 1] == 0x2E or utf8[at - 1] == 0x2D or utf8[at - 1] == 0x2B)):
         return at
-    num, end, separators, start = 0, at, 0, 0
-    while end < last and num < 20:
+    num, end, separators, start, found = 0, at, 0, 0, at
+    while end < last and num < 20 and separators < 5:
         if classes[utf8[end]] & DIGIT:
             start = start * 10 + utf8[end] - 0x30 if num < 4 else start
             num += 1
@@ -252,8 +252,15 @@ def _card(utf8, at, first, last, classes):
         else:
             break
         end += 1
-    if num < 13 or num > 19 or separators > 4 or not _ends_number(utf8, end, last, classes):
-        return at
+        # A date or another number may follow after a space: every group that ends here may be the card's last.
+        if 13 <= num <= 19 and _ends_number(utf8, end, last, classes) and _is_card(utf8, at, end, num, start, classes):
+            found = end
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _is_card(utf8, at, end, num, start, classes):
+    """Whether an issuer numbers cards like this one of `num` digits that begins with the four of `start`, and the check digit is right."""
     issued = 4000 <= start < 5000 and (num == 13 or num == 16 or num == 19)
     issued = issued or (
         num == 16 and (5100 <= start < 5600 or 2221 <= start <= 2720 or start == 6011 or 6440 <= start < 6600 or 3528 <= start < 3590)
@@ -269,7 +276,7 @@ def _card(utf8, at, first, last, classes):
                 digit = digit * 2 - 9 if digit > 4 else digit * 2
             total += digit
             doubled = not doubled
-    return end if issued and total % 10 == 0 else at
+    return issued and total % 10 == 0
 
 
 @njit(cache=True, nogil=True)

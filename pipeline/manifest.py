@@ -13,7 +13,8 @@ from pipeline.prevalence import estimate_prevalence
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import Account
-from transforms.plan_mix import MixPlan, MixSettings
+from transforms.mix_settings import MixSettings
+from transforms.plan_mix import MixPlan
 from transforms.write_shards import ShardWritten
 
 FORMAT = 1

@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
-from transforms.plan_mix import MixPlan, MixSettings
+from transforms.plan_mix import MixPlan
 from transforms.records import Reason, Stage
 from transforms.survey_mix import lies_before, read_alive
 
-_KEPT, _OVER_SIZE, _OVER_QUOTA, _SHARD_QUOTA = range(4)
-_REASONS = pa.array([None, Reason.OVER_SIZE.value, Reason.OVER_QUOTA.value, Reason.SHARD_QUOTA.value])
+_KEPT, _OVER_SIZE, _OVER_QUOTA, _SHARD_QUOTA, _NOT_FRESH = range(5)
+_REASONS = pa.array([None, Reason.OVER_SIZE.value, Reason.OVER_QUOTA.value, Reason.SHARD_QUOTA.value, Reason.NOT_FRESH.value])
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,12 @@ class MixOutcome:
     stage: pa.Array
     """string: as before, and `mix` for the rows that the mix rejects."""
     reason: pa.Array
-    """string: as before, and over_size, over_quota or shard_quota; null: published."""
+    """string: as before, and over_size, over_quota, shard_quota or not_fresh; null: published."""
     value: pa.Array
-    """float32: for over_size the units available, for over_quota the human share without a quota, for shard_quota the share reached."""
+    """float32: for over_size the units available, for over_quota the human share without a quota, for shard_quota the share reached,
+    for not_fresh the fresh share without a limit."""
     limit: pa.Array
-    """float32: for over_size the size limit, for the other two the quota."""
+    """float32: for over_size the size limit, for not_fresh the least fresh share, for the other two the quota."""
     output_shard: np.ndarray
     """int32: published shard, 0..num_shards-1; -1: not published."""
     placement_key: np.ndarray
@@ -38,7 +40,9 @@ def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: Mix
     table = pa.Table.from_batches([decisions]) if isinstance(decisions, pa.RecordBatch) else decisions
     alive, selection = read_alive(table, settings), cuts.selection
     keys, addresses, is_human = alive.priority, alive.addresses, alive.is_human
-    fates = np.where(lies_before(keys, addresses, selection.human), _KEPT, _OVER_SIZE)
+    fates = np.full(len(keys), _OVER_SIZE)
+    for cut, fate in ((selection.stale, _NOT_FRESH), (selection.human, _KEPT)):
+        fates[lies_before(keys, addresses, cut)] = fate
     other_fates = np.full(len(fates), _OVER_SIZE)
     for cut, fate in ((selection.within_size, _OVER_QUOTA), (selection.within_quota, _SHARD_QUOTA), (selection.other, _KEPT)):
         other_fates[lies_before(keys, addresses, cut)] = fate
@@ -69,7 +73,7 @@ def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: Mix
 
 
 def _figures(plan: MixPlan) -> np.ndarray:
-    """float32 (4, 2): value and limit that explain each fate, the same for every document of it."""
+    """float32 (5, 2): value and limit that explain each fate, the same for every document of it."""
     settings, available = plan.settings, plan.human_available + plan.other_available
     limits = [
         (count, limit)
@@ -78,7 +82,8 @@ def _figures(plan: MixPlan) -> np.ndarray:
     ]
     tightest = max(limits, key=lambda pair: pair[0] / pair[1], default=(available.documents, available.documents))
     quota = float(settings.human_quota)
-    return np.array([(0, 0), tightest, (plan.share_before_quota, quota), (float(plan.human_share), quota)], np.float32)
+    fresh = (plan.fresh_share_unlimited, float(settings.min_fresh_human))
+    return np.array([(0, 0), tightest, (plan.share_before_quota, quota), (float(plan.human_share), quota), fresh], np.float32)
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:

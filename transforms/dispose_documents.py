@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
-from transforms.plan_mix import MixSettings
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
 from transforms.storage import is_local, join_path, open_arrow, write_whole
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
-from transforms.plan_mix import Cut, MixSettings, Steps, bound_mix, describe_mix
+from transforms.plan_mix import Cut, Steps, bound_mix, describe_mix
 from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, merge_histograms, order_steps, survey_table
 
 PENDING_ROWS = 1 << 18
@@ -23,7 +24,7 @@ Survey = Callable[[Request], Iterable[np.ndarray]]
 def seek_selection(histogram: np.ndarray, settings: MixSettings) -> Request:
     """Asks for the bins that a cut of the selection may fall into. `histogram`: all alive documents by priority key."""
     human, other = (order_steps(histogram, join_documents([]), stratum) for stratum in (HUMAN, OTHER))
-    bounds = bound_mix(Steps(human.units), Steps(other.units), settings)
+    bounds = bound_mix(Steps(human.units), Steps(other.units), settings, human.fresh_steps)
     return Request(None, np.unique(np.concatenate([_lumps(human, bounds.human_cuts, HUMAN), _lumps(other, bounds.other_cuts, OTHER)])))
 
 
@@ -32,12 +33,13 @@ def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], set
     gathered = join_documents(documents)
     human, other = (order_steps(histogram, gathered, stratum) for stratum in (HUMAN, OTHER))
     steps = Steps(human.units), Steps(other.units)
-    bounds = bound_mix(*steps, settings)
+    bounds = bound_mix(*steps, settings, human.fresh_steps)
     if not bounds.is_exact:
         raise RuntimeError("mix: a cut of the selection lies in a bin that was not opened")
     return Selection(
-        plan=describe_mix(*steps, bounds, settings),
+        plan=describe_mix(*steps, bounds, settings, human.fresh_steps),
         human=human.position(bounds.human.low),
+        stale=human.position(bounds.stale_human.low),
         within_size=other.position(bounds.within_size.low),
         within_quota=other.position(bounds.within_quota.low),
         other=other.position(bounds.other.low),

@@ -11,8 +11,8 @@ import numpy as np
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from transforms.find_cuts import PendingHistogram, seek_selection, select_documents
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
-from transforms.plan_mix import MixSettings
 from transforms.pool_steps import PoolDo
 from transforms.survey_mix import Request, survey_shard
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transforms.plan_mix import UNITS, Amount, MixPlan, MixSettings, warn_of_loss
+from transforms.mix_settings import UNITS, MixSettings
+from transforms.plan_mix import Amount, MixPlan, warn_of_loss
 from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, order_steps
 
 

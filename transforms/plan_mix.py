@@ -5,6 +5,9 @@ quota q, `other` gets the longest prefix that stays within its share (1 - q) of 
 `human >= q * (human + other)` once human documents fill the rest of the size. Both conditions get harder as the prefix
 grows, so the longest one is found by bisection, and it can only get shorter as q rises.
 
+Where a share of the human text must be fresh (never published before), fresh documents come first in the human order, so any prefix
+holds as many as it can: the condition is one more limit on its length.
+
 Nobody holds all documents in one place, so a stratum comes as steps: one document each, or many lumped together (a bin
 of a histogram). A cut that falls into a lump is known only as an interval; `bound_mix` carries intervals through the
 whole plan, and says by them which lumps must be opened. Over single documents every interval closes and the same
@@ -16,77 +19,15 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 
-UNITS = ("documents", "tokens", "bytes")
-"""What a share can be counted in: the columns of every array of units, in this order."""
-DEFAULT_TARGET_SHARD_BYTES = 256 << 20
-"""Bytes of text in one published shard, before compression."""
+from transforms.mix_settings import UNITS, MixSettings
+
 LOSS_WORTH_A_WARNING = Fraction(1, 100)
 """Share of the chosen other documents that may find no place in any shard without a warning: a few do in most mixes."""
 _LARGEST = (1 << 63) - 1
-
-
-def parse_quota(value: str | int | float | Decimal | Fraction) -> Fraction:
-    """`value` as the exact fraction that its decimal notation says: "0.7", 0.7 and "7/10" are 7/10, not the nearest binary number.
-
-    Raises ValueError for anything that is not a number in 0..1, both ends included.
-    """
-    try:
-        quota = Fraction(repr(value) if isinstance(value, float) else value)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"human_quota={value!r}: must be a number in 0..1") from error
-    if not 0 <= quota <= 1:
-        raise ValueError(f"human_quota={value!r}: must be a number in 0..1")
-    return quota
-
-
-@dataclass(frozen=True)
-class MixSettings:
-    """What the mix must hold, validated when made. Raises ValueError naming key, value and what is allowed."""
-
-    human_quota: Fraction = Fraction(1, 2)
-    """Least share of human text, 0..1, overall and in every published shard; anything `parse_quota` reads is accepted."""
-    quota_unit: str = "documents"
-    """What the share is counted in: documents, tokens or bytes (UTF-8 length of the text)."""
-    max_documents: int | None = None
-    """Wanted size in documents; None: no limit."""
-    max_tokens: int | None = None
-    """Wanted size in tokens; None: no limit. Both limits may be set, and both hold."""
-    on_shortage: str = "fail"
-    """When quota and wanted size cannot both hold: "fail" (the run stops with the numbers) or "shrink" (a smaller mix)."""
-    priority: str = "random"
-    """Who comes first within a stratum: "random" (by hash of row key and seed) or "quality" (in 256 levels, then by that hash)."""
-    count_presumed_human: bool = False
-    """Whether unlabelled text that the detector takes for human counts as human."""
-    num_shards: int | None = None
-    """Published shards; None: as many as `target_shard_bytes` asks for."""
-    target_shard_bytes: int = DEFAULT_TARGET_SHARD_BYTES
-    """Bytes of text in one shard, where `num_shards` is None."""
-    seed: int = 0
-    """Of every choice made by hash, 0..2**64-1."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "human_quota", parse_quota(self.human_quota))
-        self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
-        self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
-        self._demand("priority", self.priority in ("random", "quality"), "random or quality")
-        self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
-        for key in ("max_documents", "max_tokens", "num_shards"):
-            self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
-        self._demand("target_shard_bytes", _is_count(self.target_shard_bytes), "a whole number, 1 or more")
-        self._demand("seed", self.seed == 0 or (_is_count(self.seed) and self.seed < 1 << 64), "a whole number in 0..2**64-1")
-
-    def _demand(self, key: str, is_allowed: bool, allowed: str) -> None:
-        if not is_allowed:
-            raise ValueError(f"{key}={getattr(self, key)!r}: must be {allowed}")
-
-    def most_other(self, human: int) -> int:
-        """Most units of other text that `human` units of human text carry: floor(human * (1 - q) / q). Only for a quota above 0."""
-        return human * (self.human_quota.denominator - self.human_quota.numerator) // self.human_quota.numerator
 
 
 @dataclass(frozen=True)
@@ -152,6 +93,10 @@ class MixPlan:
     """Why the wanted size is not reached because of the quota, or why nothing is published."""
     warnings: tuple[str, ...]
     """What differs from what was asked for, in sentences."""
+    fresh_selected: Amount | None = None
+    """Human documents to publish that were never published before; None where no share of them was asked for."""
+    fresh_share_unlimited: float = 1.0
+    """Share of fresh text that the human text would have had without the least share."""
 
     @property
     def is_unmet(self) -> bool:
@@ -176,6 +121,9 @@ class MixPlan:
             f"other: {self.other_selected} of {self.other_available.documents:,} documents",
             f"human share of {unit}: {float(self.human_share):.4f}, at least {quota:g} promised overall and in each of {self.num_shards:,} shards",
         ]
+        if self.fresh_selected is not None:
+            share = float(share_of(self.fresh_selected, self.human_selected - self.fresh_selected, unit))
+            facts.append(f"fresh share of human {unit}: {share:.4f}, at least {float(self.settings.min_fresh_human):g} promised")
         if self.shortage is not None:
             facts.append(self.shortage.sentence)
         return (*facts, *self.warnings)
@@ -251,11 +199,13 @@ class MixBounds:
     """Human: what fills the size beside `other`."""
     num_shards: tuple[int, int]
     """Least and most shards that the bytes ask for."""
+    stale_human: Cut
+    """Human: what would fill the size beside `other` if all of it were fresh."""
 
     @property
     def human_cuts(self) -> tuple[Cut, ...]:
         """The cuts through human steps; all but lumps between their ends may stay lumped."""
-        return (self.unlimited_human, self.filled_human, self.human)
+        return (self.unlimited_human, self.filled_human, self.human, self.stale_human)
 
     @property
     def other_cuts(self) -> tuple[Cut, ...]:
@@ -268,16 +218,19 @@ class MixBounds:
         return all(cut.low == cut.high for cut in self.human_cuts + self.other_cuts) and self.num_shards[0] == self.num_shards[1]
 
 
-def bound_mix(human: Steps, other: Steps, settings: MixSettings) -> MixBounds:
-    """Where the cuts of the mix lie: exact where they fall between single documents, else an interval around the lump."""
+def bound_mix(human: Steps, other: Steps, settings: MixSettings, fresh_steps: int = 0) -> MixBounds:
+    """Where the cuts of the mix lie: exact where they fall between single documents, else an interval around the lump.
+
+    The first `fresh_steps` of `human` hold the fresh documents, where a share of them is asked for.
+    """
     wanted = (settings.max_documents, settings.max_tokens, None)
     quota = settings.human_quota
 
     def room_beside(taken: Amount) -> tuple[int | None, ...]:
         return tuple(None if most is None else max(0, most - taken.count(unit)) for unit, most in zip(UNITS, wanted, strict=True))
 
-    def fill(cut: Cut) -> Cut:
-        return human.cut(room_beside(other.amount(cut.high)), room_beside(other.amount(cut.low)))
+    def fill(cut: Cut, most: tuple[int | None, ...] = fresh_limit(human, settings, fresh_steps)) -> Cut:
+        return human.cut(_tighter(room_beside(other.amount(cut.high)), most), _tighter(room_beside(other.amount(cut.low)), most))
 
     def longest(most: Cut, allows: Callable[[Amount, Amount, bool], bool]) -> Cut:
         def count(last: int, surely: bool) -> int:
@@ -308,7 +261,17 @@ def bound_mix(human: Steps, other: Steps, settings: MixSettings) -> MixBounds:
         for humans, others in ((filled.low, within_quota.low), (filled.high, within_quota.high))
     )
     placed = longest(within_quota, shards_allow) if unit == "documents" and 0 < quota < 1 and shards[1] > 0 else within_quota
-    return MixBounds(within_size, fill(within_size), within_quota, filled, placed, fill(placed), shards)
+    return MixBounds(within_size, fill(within_size), within_quota, filled, placed, fill(placed), shards, fill(placed, (None,) * len(UNITS)))
+
+
+def fresh_limit(human: Steps, settings: MixSettings, fresh_steps: int) -> tuple[int | None, ...]:
+    """Most human units, by unit, that the fresh text among them allows."""
+    most = settings.most_human(human.amount(fresh_steps).count(settings.quota_unit))
+    return tuple(most if unit == settings.quota_unit else None for unit in UNITS)
+
+
+def _tighter(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(a if b is None else b if a is None else min(a, b) for a, b in zip(one, two, strict=True))
 
 
 def count_shards(human: Amount, other: Amount, settings: MixSettings) -> int:
@@ -325,20 +288,20 @@ def shard_capacity(human_documents: int, num_shards: int, settings: MixSettings)
     return larger_shards * settings.most_other(fewer + 1) + (num_shards - larger_shards) * settings.most_other(fewer)
 
 
-def plan_mix(human: np.ndarray, other: np.ndarray, settings: MixSettings) -> MixPlan:
-    """The mix of two strata given as units (n, 3) in order of priority, columns as `UNITS`.
+def plan_mix(human: np.ndarray, other: np.ndarray, settings: MixSettings, fresh_documents: int = 0) -> MixPlan:
+    """The mix of two strata given as units (n, 3) in order of priority, columns as `UNITS`; the first `fresh_documents` human ones are fresh.
 
     Rows may be lumps of documents where no cut falls into them; ValueError otherwise. Never more than the limits; the
     quota holds overall; in tokens and bytes, placing may yet reject one document a shard (`place_mix`).
     """
     steps = Steps(human), Steps(other)
-    bounds = bound_mix(*steps, settings)
+    bounds = bound_mix(*steps, settings, fresh_documents)
     if not bounds.is_exact:
         raise ValueError("plan_mix: a cut falls into a lump of several documents; open the lumps that bound_mix names first")
-    return describe_mix(*steps, bounds, settings)
+    return describe_mix(*steps, bounds, settings, fresh_documents)
 
 
-def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSettings) -> MixPlan:
+def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSettings, fresh_steps: int = 0) -> MixPlan:
     """The plan that exact bounds stand for."""
     (allowed, by_quota, placed), present = (other.amount(cut.low) for cut in bounds.other_cuts), human.amount(len(human))
     selected, unlimited = human.amount(bounds.human.low), human.amount(bounds.unlimited_human.low)
@@ -348,10 +311,17 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
         kind = "human documents" if settings.human_quota > 0 else "documents"
         warnings.append(f"num_shards={wanted:,}: only {shards:,} {kind} are published, and each shard needs one; {shards:,} shards are written")
     warnings += warn_of_loss(by_quota.documents - placed.documents, by_quota.documents, shards)
-    is_short = (settings.max_documents or settings.max_tokens) and by_quota != allowed and bounds.filled_human.low == len(human)
+    is_sized = bool(settings.max_documents or settings.max_tokens)
+    human_end = human.longest(fresh_limit(human, settings, fresh_steps))
+    is_short = is_sized and by_quota != allowed and bounds.filled_human.low == human_end
+    is_stale = bounds.stale_human.low > bounds.human.low
+    stale = human.amount(bounds.stale_human.low) if is_stale else None
     shortage = None
-    if is_short or (present.documents == 0 and settings.human_quota > 0) or selected.documents + placed.documents == 0:
-        shortage = _describe_shortage(present, other.amount(len(other)), allowed, by_quota, settings)
+    if is_short or (present.documents == 0 and settings.human_quota > 0) or selected.documents + placed.documents == 0 or (is_sized and is_stale):
+        fresh = human.amount(fresh_steps)
+        whole = other.amount(len(other))
+        usable = human.amount(human_end)
+        shortage = _stale_shortage(stale, selected, fresh, settings) if stale else _describe_shortage(usable, whole, allowed, by_quota, settings)
     return MixPlan(
         settings=settings,
         human_available=present,
@@ -362,6 +332,8 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
         share_before_quota=float(share_of(unlimited, allowed, settings.quota_unit)),
         shortage=shortage,
         warnings=tuple(warnings),
+        fresh_selected=human.amount(min(fresh_steps, bounds.human.low)) if settings.min_fresh_human else None,
+        fresh_share_unlimited=float(share_of(human.amount(fresh_steps), stale - human.amount(fresh_steps), settings.quota_unit)) if stale else 1.0,
     )
 
 
@@ -392,5 +364,11 @@ def _describe_shortage(human: Amount, other: Amount, allowed: Amount, by_quota: 
     return Shortage(unit, needed, present, missing, sentence)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _stale_shortage(stale: Amount, selected: Amount, fresh: Amount, settings: MixSettings) -> Shortage:
+    unit, least = settings.quota_unit, settings.min_fresh_human
+    needed, missing = -int(-stale.count(unit) * least // 1), stale.documents - selected.documents
+    sentence = (
+        f"too little fresh human text: at min_fresh_human {float(least):g}, {stale.count(unit):,} human {unit} take {needed:,} that were never "
+        f"published before; {fresh.count(unit):,} are there, so {missing:,} human documents are left out"
+    )
+    return Shortage(unit, needed, fresh.count(unit), 0, sentence)

@@ -89,6 +89,7 @@ class Reason(enum.StrEnum):
     OVER_QUOTA = "over_quota"
     OVER_SIZE = "over_size"
     SHARD_QUOTA = "shard_quota"
+    NOT_FRESH = "not_fresh"
 
 
 class DeadReason(enum.StrEnum):

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.plan_mix import MixPlan, MixSettings
+from transforms.mix_settings import MixSettings
+from transforms.plan_mix import MixPlan
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, DecidedShard, Origin
 from transforms.storage import open_arrow
 
@@ -28,6 +29,8 @@ QUALITY_LEVELS = 256
 _PRIORITY_STREAM, _PLACEMENT_STREAM = 1, 2
 _COLUMNS = ("address", "origin", "row_key", "quality", "tokens", "bytes", "reason")
 _MASK = (1 << 64) - 1
+FRESH_END = np.uint64(1 << 63)
+"""Where a share of fresh human text is asked for, the priority keys of fresh human documents lie before it, those of others from it on."""
 
 Position = tuple[int, int] | None
 """A place between documents in the order of (key, address): before the document named, or the end (None)."""
@@ -40,7 +43,9 @@ class Selection:
     plan: MixPlan
     """The numbers."""
     human: Position
-    """Chosen human documents lie before it; the others are over the size."""
+    """Chosen human documents lie before it; the others are over the size, or not fresh."""
+    stale: Position
+    """Human documents from `human` to here are left out because too few of them are fresh."""
     within_size: Position
     """Other documents from here on are over the size."""
     within_quota: Position
@@ -95,6 +100,11 @@ class OrderedSteps:
     is_open: np.ndarray
     """bool: a single document whose address is known."""
 
+    @property
+    def fresh_steps(self) -> int:
+        """Human steps of fresh documents, which come first where a share of them is asked for."""
+        return int(np.searchsorted(self.keys, FRESH_END))
+
     def position(self, index: int) -> Position:
         """The place before step `index`; the end if there is none."""
         return (int(self.keys[index]), int(self.addresses[index])) if index < len(self.keys) else None
@@ -144,13 +154,18 @@ def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> 
     return (keys < key) | ((keys == key) & (addresses < address))
 
 
+def survey_columns(settings: MixSettings) -> tuple[str, ...]:
+    """The columns of `DECISION_SCHEMA` that the mix looks at."""
+    return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
+
+
 def read_alive(decisions: pa.Table, settings: MixSettings) -> AliveDocuments:
     """The alive rows of a table of `DECISION_SCHEMA`. Raises ValueError where a figure that the mix needs is missing."""
     rows = np.flatnonzero(pc.is_null(decisions["reason"]).to_numpy())
-    alive = decisions.select(_COLUMNS[:-1])
+    alive = decisions.select([name for name in survey_columns(settings) if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
-    needed = [name for name in alive.column_names if name != "quality" or settings.priority == "quality"]
+    needed = [name for name in alive.column_names if name != "fresh" and (name != "quality" or settings.priority == "quality")]
     for name in needed:
         if alive[name].null_count:
             raise ValueError(f"decision column {name!r}: {alive[name].null_count} documents to mix have none; every alive document needs one")
@@ -159,12 +174,16 @@ def read_alive(decisions: pa.Table, settings: MixSettings) -> AliveDocuments:
     if np.isnan(qualities).any():
         raise ValueError("decision column 'quality': not a number; priority=quality needs a value in 0..1 for every alive document")
     counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
+    is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings)
+    if settings.min_fresh_human:
+        is_stale = ~pc.fill_null(alive["fresh"], False).to_numpy()
+        priority = np.where(is_human, (priority >> np.uint64(1)) | np.where(is_stale, FRESH_END, np.uint64(0)), priority)
     return AliveDocuments(
         rows=rows,
-        is_human=np.isin(columns["origin"], counted),
+        is_human=is_human,
         addresses=columns["address"],
         units=np.stack([np.ones(len(rows), np.int64), columns["tokens"].astype(np.int64), columns["bytes"].astype(np.int64)], axis=1),
-        priority=priority_keys(columns["row_key"], qualities, settings),
+        priority=priority,
         placement=placement_keys(columns["row_key"], settings),
     )
 
@@ -190,7 +209,7 @@ def survey_shard(decided: DecidedShard, request: Request, settings: MixSettings)
     """`survey_table` of a decided shard's file, reading only the columns it needs; nothing where there is nothing to tell."""
     if decided.num_alive == 0 or (request.bins is not None and len(request.bins) == 0):
         return []
-    options = pa.ipc.IpcReadOptions(included_fields=sorted(DECISION_SCHEMA.get_field_index(name) for name in _COLUMNS))
+    options = pa.ipc.IpcReadOptions(included_fields=sorted(DECISION_SCHEMA.get_field_index(name) for name in survey_columns(settings)))
     with open_arrow(decided.path) as file, pa.ipc.open_file(file, options=options) as reader:
         decisions = reader.read_all()
     found = survey_table(decisions, request, settings)

@@ -15,7 +15,7 @@ from pipeline.publishing import stage_output
 from pipeline.recipe import load_recipe
 from pipeline.run_facts import RunFacts
 from transforms.find_cuts import cuts_of_tables
-from transforms.plan_mix import MixSettings
+from transforms.mix_settings import MixSettings
 from transforms.records import DECISION_SCHEMA, ScoredShard
 from transforms.scored_shards import SplitScored
 from transforms.write_shards import ShardWritten

@@ -14,7 +14,8 @@ from pipeline.manifest import build_manifest, content_digest, quota_faults
 from pipeline.recipe import load_recipe
 from pipeline.run_facts import RunCatalog, RunFacts
 from transforms.balance_books import keep_books
-from transforms.plan_mix import MixSettings, plan_mix
+from transforms.mix_settings import MixSettings
+from transforms.plan_mix import plan_mix
 from transforms.write_shards import ShardWritten
 
 FACTS = RunFacts("run-1", "curate", "out", "2026-01-02T03:04:05+00:00", ("curate",), (("news", "n.jsonl", "human"),), False)

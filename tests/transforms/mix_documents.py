@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
-from transforms.plan_mix import MixSettings, plan_mix
+from transforms.plan_mix import plan_mix
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, Origin, Reason
 from transforms.survey_mix import placement_keys, priority_keys
 

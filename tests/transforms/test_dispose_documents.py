@@ -10,7 +10,7 @@ import pytest
 from transforms.decisions import read_decisions, write_decisions
 from transforms.dispose_documents import REJECTED_SCHEMA, SPILL_SCHEMA, count_dispositions, dispose_shard
 from transforms.find_cuts import cuts_of_tables
-from transforms.plan_mix import MixSettings
+from transforms.mix_settings import MixSettings
 from transforms.records import DECISION_SCHEMA, DOCUMENT_SCHEMA, ORIGIN_CODES, ScoredShard, make_addresses
 
 N = 40

@@ -17,8 +17,8 @@ from tests.transforms.mix_documents import CODES, apply_parts, decisions_of, mak
 from transforms import survey_mix
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables, seek_selection, select_documents
+from transforms.mix_settings import UNITS, MixSettings
 from transforms.mix_to_quota import MergeHistograms, PlanMix
-from transforms.plan_mix import UNITS, MixSettings
 from transforms.records import DECISION_SCHEMA, DecidedShard, Origin, Reason, ScoredShard, Stage
 from transforms.survey_mix import Request, merge_histograms, survey_table
 

@@ -9,8 +9,9 @@ from tests.transforms.mix_documents import decisions_of, make_documents
 from transforms import survey_mix
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import Boundaries, place_human, place_other, seek_human, seek_other, shard_caps
-from transforms.plan_mix import MixSettings, plan_mix
+from transforms.plan_mix import plan_mix
 from transforms.survey_mix import HUMAN, OTHER, Selection, add_up
 
 
@@ -36,7 +37,7 @@ def place(human: list[int], other: list[int], mix: MixSettings):
     units = [np.array([(1, tokens, tokens) for tokens in stratum], np.int64).reshape(-1, 3) for stratum in (human, other)]
     plan = plan_mix(*units, mix)
     assert plan.selected.documents == len(human) + len(other)
-    selection = Selection(plan, None, None, None, None)
+    selection = Selection(plan, None, None, None, None, None)
     placement = place_human(histogram, documents_in(histogram, seek_human(histogram, selection).bins), selection)
     return place_other(histogram, documents_in(histogram, seek_other(histogram, placement).bins), placement)
 
@@ -134,4 +135,4 @@ def test_an_unopened_bin_is_an_error_not_a_guess():
     with pytest.raises(RuntimeError, match="was not opened"):
         histogram = np.array([[0, 10, 10, 10], [1 << survey_mix.BIN_BITS, 10, 10, 10]])
         plan = plan_mix(np.tile([1, 1, 1], (10, 1)), np.tile([1, 1, 1], (10, 1)), MixSettings(human_quota="0.5", num_shards=2))
-        place_human(histogram, [], Selection(plan, None, None, None, None))
+        place_human(histogram, [], Selection(plan, None, None, None, None, None))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.mix_documents import decisions_of, make_documents
 from transforms import survey_mix
-from transforms.plan_mix import MixSettings
+from transforms.mix_settings import MixSettings
 from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard
 from transforms.survey_mix import (
     HUMAN,

@@ -1,0 +1,82 @@
+"""What a mix must hold: quota, units, sizes, order. Validated when made, and all that the planner knows of the user's wishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+UNITS = ("documents", "tokens", "bytes")
+"""What a share can be counted in: the columns of every array of units, in this order."""
+DEFAULT_TARGET_SHARD_BYTES = 256 << 20
+"""Bytes of text in one published shard, before compression."""
+
+
+def parse_quota(value: str | int | float | Decimal | Fraction, key: str = "human_quota") -> Fraction:
+    """`value` as the exact fraction that its decimal notation says: "0.7", 0.7 and "7/10" are 7/10, not the nearest binary number.
+
+    Raises ValueError for anything that is not a number in 0..1, both ends included.
+    """
+    try:
+        quota = Fraction(repr(value) if isinstance(value, float) else value)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"{key}={value!r}: must be a number in 0..1") from error
+    if not 0 <= quota <= 1:
+        raise ValueError(f"{key}={value!r}: must be a number in 0..1")
+    return quota
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """What the mix must hold, validated when made. Raises ValueError naming key, value and what is allowed."""
+
+    human_quota: Fraction = Fraction(1, 2)
+    """Least share of human text, 0..1, overall and in every published shard; anything `parse_quota` reads is accepted."""
+    quota_unit: str = "documents"
+    """What the share is counted in: documents, tokens or bytes (UTF-8 length of the text)."""
+    min_fresh_human: Fraction = Fraction(0)
+    """Least share of the published human text, 0..1 in `quota_unit`, that was never published before; read as the quota is."""
+    max_documents: int | None = None
+    """Wanted size in documents; None: no limit."""
+    max_tokens: int | None = None
+    """Wanted size in tokens; None: no limit. Both limits may be set, and both hold."""
+    on_shortage: str = "fail"
+    """When quota and wanted size cannot both hold: "fail" (the run stops with the numbers) or "shrink" (a smaller mix)."""
+    priority: str = "random"
+    """Who comes first within a stratum: "random" (by hash of row key and seed) or "quality" (in 256 levels, then by that hash)."""
+    count_presumed_human: bool = False
+    """Whether unlabelled text that the detector takes for human counts as human."""
+    num_shards: int | None = None
+    """Published shards; None: as many as `target_shard_bytes` asks for."""
+    target_shard_bytes: int = DEFAULT_TARGET_SHARD_BYTES
+    """Bytes of text in one shard, where `num_shards` is None."""
+    seed: int = 0
+    """Of every choice made by hash, 0..2**64-1."""
+
+    def __post_init__(self) -> None:
+        for key in ("human_quota", "min_fresh_human"):
+            object.__setattr__(self, key, parse_quota(getattr(self, key), key))
+        self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
+        self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
+        self._demand("priority", self.priority in ("random", "quality"), "random or quality")
+        self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
+        for key in ("max_documents", "max_tokens", "num_shards"):
+            self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
+        self._demand("target_shard_bytes", _is_count(self.target_shard_bytes), "a whole number, 1 or more")
+        self._demand("seed", self.seed == 0 or (_is_count(self.seed) and self.seed < 1 << 64), "a whole number in 0..2**64-1")
+
+    def _demand(self, key: str, is_allowed: bool, allowed: str) -> None:
+        if not is_allowed:
+            raise ValueError(f"{key}={getattr(self, key)!r}: must be {allowed}")
+
+    def most_other(self, human: int) -> int:
+        """Most units of other text that `human` units of human text carry: floor(human * (1 - q) / q). Only for a quota above 0."""
+        return human * (self.human_quota.denominator - self.human_quota.numerator) // self.human_quota.numerator
+
+    def most_human(self, fresh: int) -> int | None:
+        """Most units of human text that `fresh` fresh ones among them allow: floor(fresh / min_fresh_human); None: any."""
+        return int(fresh / self.min_fresh_human) if self.min_fresh_human else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

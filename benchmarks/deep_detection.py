@@ -20,7 +20,7 @@ import numpy as np
 from classifiers.deep_encoder import DeepSettings
 from classifiers.deep_windows import DrawSettings, cut_texts, draw_windows, rows_without
 from classifiers.labelled_text import MIXED_SETS, LabelledText, fraction_of, read_set
-from classifiers.metrics import auroc, bootstrap_interval, tpr_at_fpr
+from classifiers.metrics import auroc, measure_separation, tpr_at_fpr
 from classifiers.train import TrainSettings, balanced_weights, fit_scale, fold_corpus, leave_one_set_out, read_training_texts
 
 TEST_WINDOWS = DeepSettings(max_windows=2)
@@ -62,7 +62,7 @@ def train_without(options: argparse.Namespace, names: Sequence[str]) -> None:
     points = [int(point) for point in options.points.split(",")]
     # Up to a third of the windows drawn are of the left-out set, or share wording with it.
     draw = DrawSettings(sequences=points[-1] * 3 // 2, seed=options.seed)
-    settings = train_deep.DeepTrainSettings(draw, layers=options.layers, frozen_layers=options.frozen_layers)
+    settings = train_deep.DeepTrainSettings(draw, points[-1], layers=options.layers, frozen_layers=options.frozen_layers)
     texts = read_training_texts(options.data, TrainSettings(seed=options.seed))
     tokenizer, base = train_deep.read_tokenizer(), train_deep.base_path("model.safetensors")
     windows = draw_windows(texts, tokenizer, draw, TEST_WINDOWS)
@@ -156,9 +156,8 @@ def fast_scores(data: str, folder: str, seed: int) -> Mapping[tuple[str, str], f
 
 
 def _cell(scores: np.ndarray, machine: np.ndarray, seed: int) -> str:
-    low, high = bootstrap_interval(auroc, scores, machine, seed=seed)
-    value, found = measure(scores, machine)
-    return f"{value:.3f} ({low:.3f}-{high:.3f}) / {found:.3f}"
+    area, found = measure_separation(scores, machine, [0.01], repeats=200, seed=seed)
+    return f"{area.value:.3f} ({area.low:.3f}-{area.high:.3f}) / {found.value:.3f}"
 
 
 def _scores_file(folder: str, name: str) -> str:

@@ -146,7 +146,7 @@ def _make_session(model: bytes):
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # the library's errors share no other base
         raise ValueError(f"not an ONNX model: {str(error).splitlines()[0]}") from error
 
 

@@ -1,7 +1,7 @@
 """Trains the deep detector's encoder from the labelled sets: the upper layers of MiniLM on short windows of folded text.
 
 Made for two slow cores. The embeddings and lower layers stay as they are, so each window passes them once and its hidden states are
-kept. Two heads read the rest: *tuned*, the upper layers, trained on every window once, with a running mean over the last fifth of the
+kept. Two heads read the rest: *tuned*, the upper layers, trained on the first windows, each once, with a running mean over the last fifth of the
 steps for weights (which makes a run worth something at whatever step it ends); and *linear*, a logistic regression on the mean and
 spread of the hidden states that the upper layers start from.
 """
@@ -35,6 +35,9 @@ class DeepTrainSettings:
 
     windows: DrawSettings = field(default_factory=DrawSettings)
     """What it is trained on."""
+    tuned_sequences: int = 4_000
+    """Windows that the upper layers are trained on, the first of those drawn; the linear head is fitted to all. More made left-out sets
+    worse, see docs/detector-deep.md."""
     layers: int = 4
     """Layers of MiniLM (of its six) that the encoder has."""
     frozen_layers: int = 2
@@ -53,11 +56,17 @@ class DeepTrainSettings:
     """How far labels stand from 0 and 1."""
     linear_ridge: float = 0.2
     """Pull of the linear head's factors towards zero, against the mean loss, each feature having spread 1."""
-    factors: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 0.0)
+    factors: tuple[float, float, float, float] = (0.108, 0.082, 0.245, 0.817)
     """What `DeepSettings.factors` become: fitted on left-out sets by `benchmarks.deep_detection`."""
 
     def __post_init__(self):
-        for key, low, high in (("layers", 1, 6), ("frozen_layers", 0, self.layers - 1), ("batch", 1, 1024), ("warm_up_steps", 1, 10**6)):
+        for key, low, high in (
+            ("tuned_sequences", 1, self.windows.sequences),
+            ("layers", 1, 6),
+            ("frozen_layers", 0, self.layers - 1),
+            ("batch", 1, 1024),
+            ("warm_up_steps", 1, 10**6),
+        ):
             if not low <= getattr(self, key) <= high:
                 raise ValueError(f"{key} must be from {low} to {high}, not {getattr(self, key)}")
         for key in ("dropout", "smoothing"):
@@ -241,9 +250,10 @@ def train(
     states = HiddenStates(encoder, windows.tokens)
     machine = np.array([texts[owner].is_machine for owner in windows.owners])
     set_linear(encoder, *fit_linear(states.pooled(), machine, settings.linear_ridge))
-    for seen, loss, averaged in fit(encoder, states, machine, np.arange(len(states)), settings, range(1_000, len(states), 1_000)):
+    rows = np.arange(settings.tuned_sequences)
+    for seen, loss, averaged in fit(encoder, states, machine, rows, settings, range(1_000, len(rows), 1_000)):
         report(f"{seen:,} windows, loss {loss:.3f}")
-        if seen == len(states):
+        if seen == len(rows):
             write_detector(output, averaged, reading)
 
 

@@ -5,7 +5,8 @@ pairs of words hardly a position is left to look at.
 
 *Source:* Rae et al. 2021 (arXiv 2112.11446), table A1, in the definitions of datatrove 0.10 (`GopherRepetitionFilter`). Words come
 from our own splitter, punctuation included as there. One difference: n-grams are equal when their words are, while datatrove
-joins the words of 5- to 10-grams without a space and so takes `a bc` for `ab c`.
+joins the words of 5- to 10-grams without a space and so takes `a bc` for `ab c`. And one adaptation: where most words are single Han or kana
+characters, about two of which make what other scripts write as a word, an n-gram is 2n of them, and nothing is counted for spaces between them.
 """
 
 import numpy as np
@@ -44,7 +45,7 @@ class GopherRepetitionScorer:
     def __init__(self, words: str = HEADWATER):
         """`words` is `headwater` or `datatrove`: whose words n-grams are made of."""
         self._measure = measure_repetition_as_datatrove if words == DATATROVE else measure_repetition
-        self.version = f"gopher-repetition-1;{splitter_version(words)}"
+        self.version = f"gopher-repetition-2;{splitter_version(words)}"
 
     def score(self, batch: TextBatch) -> dict[str, pa.Array]:
         """The columns of `measure_repetition`, never null."""
@@ -65,18 +66,18 @@ def measure_repetition(batch: TextBatch) -> dict[str, np.ndarray]:
 
     Linear in the bytes whatever the text. Elements and n-grams are told apart by 64-bit hashes.
     """
-    return _shares(batch, batch.words)
+    return _shares(batch, batch.words, adapts=True)
 
 
 def measure_repetition_as_datatrove(batch: TextBatch) -> dict[str, np.ndarray]:
     """The same of n-grams of datatrove's words."""
-    return _shares(batch, batch.derive(split_as_datatrove))
+    return _shares(batch, batch.derive(split_as_datatrove), adapts=False)
 
 
-def _shares(batch: TextBatch, words: Words) -> dict[str, np.ndarray]:
+def _shares(batch: TextBatch, words: Words, adapts: bool) -> dict[str, np.ndarray]:
     counts = np.zeros((len(batch), 2 + len(REPETITION_COLUMNS)), np.int64)
     begins, ends = strip_whitespace(batch.utf8, batch.offsets)
-    _measure(batch.utf8, batch.offsets, begins, ends, words.offsets, words.exact, words.chars, _multipliers(), counts)
+    _measure(batch.utf8, batch.offsets, begins, ends, words.offsets, words.begins, words.exact, words.chars, _multipliers(), adapts, counts)
     wholes = np.repeat(words.text_chars[:, None], len(REPETITION_COLUMNS), axis=1).astype(np.float64)
     wholes[:, :2] = counts[:, :2]
     shares = (counts[:, 2:] / np.maximum(wholes, 1)).astype(np.float32)
@@ -84,12 +85,12 @@ def _shares(batch: TextBatch, words: Words) -> dict[str, np.ndarray]:
 
 
 def _multipliers() -> np.ndarray:
-    """Odd constants (uint64), one for each place in an n-gram: the hash of an n-gram is the sum of its words' hashes times these."""
-    return np.array([0x9E3779B97F4A7C15 * (2 * k + 1) ** 7 % 2**64 | 1 for k in range(1, max(DUPLICATE_SIZES) + 1)], np.uint64)
+    """Odd constants (uint64), one for each place in an n-gram of up to 2 x 10 words: the hash of an n-gram is the sum of its words' hashes times these."""
+    return np.array([0x9E3779B97F4A7C15 * (2 * k + 1) ** 7 % 2**64 | 1 for k in range(1, 2 * max(DUPLICATE_SIZES) + 1)], np.uint64)
 
 
 @njit(cache=True, nogil=True)
-def _measure(utf8, offsets, begins, ends, piece_offsets, exact, chars, multipliers, counts):
+def _measure(utf8, offsets, begins, ends, piece_offsets, piece_begins, exact, chars, multipliers, adapts, counts):
     """Fills a row of `counts` a text: lines, paragraphs, then the numerators of `REPETITION_COLUMNS`."""
     num_texts = len(offsets) - 1
     most_pieces, most_elements = 0, 0
@@ -120,28 +121,38 @@ def _measure(utf8, offsets, begins, ends, piece_offsets, exact, chars, multiplie
         for place in range(num):
             positions[place] = place
             keys[place] = exact[base + place] * multipliers[0] + exact[base + place + 1] * multipliers[1]
-        for n in range(2, 11):
-            if num_pieces < n:
+        ideographs = 0
+        if adapts:
+            for piece in range(base, base + num_pieces):
+                ideographs += 1 if chars[piece] == 1 and utf8[piece_begins[piece]] >= 0xE3 else 0
+        per_word = 2 if ideographs * 2 > num_pieces else 1
+        for size in range(2, 10 * per_word + 1):
+            if num_pieces < size:
                 break
-            if n > 2:
-                # A position stays while it and the next one began an (n-1)-gram that may occur twice.
+            if size > 2:
+                # A position stays while it and the next one began a shorter n-gram that may occur twice.
                 kept = 0
                 for place in range(num - 1):
                     if positions[place + 1] == positions[place] + 1:
-                        keys[kept] = keys[place] + exact[base + positions[place] + n - 1] * multipliers[n - 1]
+                        keys[kept] = keys[place] + exact[base + positions[place] + size - 1] * multipliers[size - 1]
                         positions[kept] = positions[place]
                         kept += 1
                 num = kept
-            if n <= 4:
+            n = size // per_word
+            if n == 1:
                 num, best_count, best_position = _keep_repeated(keys, positions, num, table, first, times)
-                length = n - 1
-                for piece in range(base + best_position, base + best_position + n):
+            elif size % per_word:
+                continue
+            elif n <= 4:
+                num, best_count, best_position = _keep_repeated(keys, positions, num, table, first, times)
+                length = n - 1 if per_word == 1 else 0
+                for piece in range(base + best_position, base + best_position + size):
                     length += chars[piece]
                 counts[text, 4 + n] = length * best_count
             elif num == 0:
                 break
             else:
-                counts[text, 4 + n] = _repeated_chars(keys, positions, num, n, chars, base, table)
+                counts[text, 4 + n] = _repeated_chars(keys, positions, num, size, chars, base, table)
 
 
 @njit(cache=True, nogil=True)

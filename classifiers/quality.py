@@ -54,7 +54,7 @@ class QualityScorer:
     """`quality`, float32 in 0..1, by the formula of this module."""
 
     name = "quality"
-    version = f"gopher-headroom-1;{WORD_SPLITTER_VERSION}"
+    version = f"gopher-headroom-2;{WORD_SPLITTER_VERSION}"
     fields = pa.schema([("quality", pa.float32())])
 
     def score(self, batch: TextBatch) -> dict[str, pa.Array]:

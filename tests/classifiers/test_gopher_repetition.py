@@ -23,7 +23,7 @@ def find_duplicates(elements: list[str]) -> tuple[int, int]:
 
 
 def slow_repetition(text: str) -> dict[str, float]:
-    """datatrove 0.10's `GopherRepetitionFilter.filter`, returning what it compares; n-grams are compared as tuples of words."""
+    """datatrove 0.10's `GopherRepetitionFilter.filter`, returning what it compares; n-grams are compared as tuples of words, two for one of ideographs."""
     size, result = max(len(text), 1), {}
     for name, elements in (("line", re.split(r"\n+", text)), ("paragraph", re.split(r"\n{2,}", text.strip()))):
         duplicates, chars = find_duplicates(elements)
@@ -31,17 +31,20 @@ def slow_repetition(text: str) -> dict[str, float]:
         result[f"duplicate_{name}_char_share"] = chars / size
     split, data = TextBatch.of([text]).words, text.encode()
     words = [data[b:e].decode() for b, e in zip(split.begins, split.ends, strict=True)]
+    per_word = 2 if sum(len(word) == 1 and word >= "\u3000" for word in words) * 2 > len(words) else 1
     for n in TOP_SIZES:
-        grams = Counter(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+        span = n * per_word
+        grams = Counter((" " if per_word == 1 else "").join(words[i : i + span]) for i in range(len(words) - span + 1))
         top, count = grams.most_common(1)[0] if grams else ("", 0)
         result[f"top_{n}gram_char_share"] = len(top) * count / size
     for n in DUPLICATE_SIZES:
         unique, repeated_chars, at = set(), 0, 0
-        while at < len(words) - n + 1:
-            gram = tuple(words[at : at + n])
+        span = n * per_word
+        while at < len(words) - span + 1:
+            gram = tuple(words[at : at + span])
             if gram in unique:
                 repeated_chars += len("".join(gram))
-                at += n
+                at += span
             else:
                 unique.add(gram)
                 at += 1

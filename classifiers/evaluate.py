@@ -99,6 +99,7 @@ def evaluate(
             format_texts += limit_texts(clean, FORMAT_TEXTS)
     human = {name: one.where(~one.machine & (one.attacks == "none")) for name, one in scored.items()}
     mixed = {name: one for name, one in scored.items() if name in MIXED_SETS}
+    clean = clean_texts(mixed)
     thresholds = (calibration or balanced_calibration(human)).thresholds(max_false_positive_rate)
     turns = thresholds_by_turns(human, max_false_positive_rate)
     baseline = FormatBaseline(format_texts)
@@ -110,17 +111,16 @@ def evaluate(
             "thresholds": f"calibration {calibration.digest}" if calibration else "made from the held-out human texts below",
             "max_false_positive_rate": max_false_positive_rate,
         },
-        "sets": separation_table({name: one.where(one.attacks == "none") for name, one in mixed.items()}, thresholds, seed, baseline),
-        "generators": _by_generator(mixed, thresholds, seed),
-        "attacks": _by_attack(mixed, thresholds, seed),
-        "lengths": _by_length_group(mixed, thresholds, seed),
+        "sets": separation_table(clean, dict.fromkeys(clean, thresholds), seed, baseline),
+        "generators": generator_table(clean, dict.fromkeys(mixed, thresholds), seed),
+        "attacks": attack_table(mixed, dict.fromkeys(mixed, thresholds), seed),
+        "lengths": _by_length_group(clean, thresholds, seed),
         "false_positives": {name: false_positives(one, thresholds) for name, one in human.items()},
         "false_positives_by_turns": {name: false_positives(one, turns[name]) for name, one in human.items()},
         "writers": writers_table(human, {"flagged": dict.fromkeys(human, thresholds), "flagged by turns": turns}),
         "unseen": {name: false_positives(one, thresholds) for name, one in unseen.items()},
     }
-    report |= reliability_tables({name: one.where(one.attacks == "none") for name, one in mixed.items()})
-    return report
+    return report | reliability_tables(clean)
 
 
 def score_texts(detector: Detector, texts: Sequence[LabelledText]) -> ScoredSet:
@@ -182,19 +182,16 @@ def separation(one: ScoredSet, thresholds: LengthThresholds, seed: int, repeats:
 
 
 def separation_table(
-    sets: Mapping[str, ScoredSet],
-    thresholds: LengthThresholds | Mapping[str, LengthThresholds],
-    seed: int,
-    baseline: FormatBaseline,
-    left_out: bool = False,
+    sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int, baseline: FormatBaseline, left_out: bool = False
 ) -> dict:
-    """A row of `separation` for each set, with the format-only baseline beside it, and the means; `thresholds` may be one for each set."""
+    """A row of `separation` for each set, with the format-only baseline beside it (`left_out`: fitted without that set), and the means."""
     rows = {}
     for name, one in sets.items():
-        own = thresholds if isinstance(thresholds, LengthThresholds) else thresholds[name]
         format_scores = baseline.score(one.texts, name if left_out else "")
         by_format = measure_separation(format_scores, one.machine, tuple(RATES.values()))
-        rows[name] = separation(one, own, seed) | {f"format {key}": figure.value for key, figure in zip(("AUROC", *RATES), by_format, strict=True)}
+        rows[name] = separation(one, thresholds[name], seed) | {
+            f"format {key}": figure.value for key, figure in zip(("AUROC", *RATES), by_format, strict=True)
+        }
     means = {key: float(np.mean([row[key]["value"] for row in rows.values()])) for key in ("AUROC", *RATES)}
     means |= {f"format {key}": float(np.mean([row[f"format {key}"] for row in rows.values()])) for key in ("AUROC", *RATES)}
     return rows | {"mean": means}
@@ -255,34 +252,39 @@ def reliability_tables(sets: Mapping[str, ScoredSet]) -> dict:
     return {"reliability": bins, "calibration_error": rows | {"all together": {"ECE": calibration_error(*together)}}}
 
 
-def _by_generator(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
+def clean_texts(sets: Mapping[str, ScoredSet]) -> dict[str, ScoredSet]:
+    """Of each set the texts that nobody disguised."""
+    return {name: one.where(one.attacks == "none") for name, one in sets.items()}
+
+
+def generator_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int) -> dict:
+    """A row of `separation` for each generator of each set, against the human texts of that set."""
     rows = {}
     for name, one in sets.items():
-        clean = one.where(one.attacks == "none")
-        generators = np.array([text.generator for text in clean.texts], str)
-        for generator in sorted(set(generators[clean.machine])):
-            chosen = clean.where(~clean.machine | (generators == generator))
-            rows[f"{name}: {generator}"] = separation(chosen, thresholds, seed, REPEATS // 2)
+        generators = np.array([text.generator for text in one.texts], str)
+        for generator in sorted(set(generators[one.machine])):
+            chosen = one.where(~one.machine | (generators == generator))
+            rows[f"{name}: {generator}"] = separation(chosen, thresholds[name], seed, REPEATS // 2)
     return rows
 
 
-def _by_attack(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
+def attack_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int) -> dict:
     """Disguised machine texts against clean human ones of their set; beside it how many human texts under the same attack are flagged."""
     rows = {}
     for name, one in sets.items():
         for attack in sorted(set(one.attacks)) if (one.attacks != "none").any() else ():
             same = one.attacks == attack
-            row = separation(one.where((one.machine & same) | (~one.machine & (one.attacks == "none"))), thresholds, seed, REPEATS // 2)
+            row = separation(one.where((one.machine & same) | (~one.machine & (one.attacks == "none"))), thresholds[name], seed, REPEATS // 2)
             people = one.where(same & ~one.machine)
-            rows[f"{name}: {attack}"] = row | {"flagged human": share_of(judge(people.probability, people.words, thresholds)[0])}
+            rows[f"{name}: {attack}"] = row | {"flagged human": share_of(judge(people.probability, people.words, thresholds[name])[0])}
     return rows
 
 
 def _by_length_group(sets: Mapping[str, ScoredSet], thresholds: LengthThresholds, seed: int) -> dict:
-    clean = [one.where(one.attacks == "none") for one in sets.values()]
+    parts = list(sets.values())
     together = ScoredSet(
-        [text for one in clean for text in one.texts],
-        *(np.concatenate([getattr(one, key) for one in clean]) for key in ("odds", "probability", "words")),
+        [text for one in parts for text in one.texts],
+        *(np.concatenate([getattr(one, key) for one in parts]) for key in ("odds", "probability", "words")),
     )
     return {
         name: separation(together.where(inside), thresholds, seed, REPEATS // 2)

@@ -15,8 +15,11 @@ from classifiers.evaluate import (
     MAX_TEXTS,
     FormatBaseline,
     ScoredSet,
+    attack_table,
     balanced_calibration,
+    clean_texts,
     false_positives,
+    generator_table,
     limit_texts,
     reliability_tables,
     score_texts,
@@ -34,7 +37,7 @@ class LeftOut:
     name: str
     """The set."""
     scored: ScoredSet
-    """Its clean texts."""
+    """Its texts; of attacks only where the set holds machine text."""
     others: Mapping[str, ScoredSet]
     """Held-out human texts of the other sets, scored by the same detector: what its thresholds may come from."""
 
@@ -53,9 +56,9 @@ def leave_sets_out(
     corpus = fold_corpus(read_training_texts(folder, settings, sets), settings.ngrams.max_words)
     held_out = read_held_out_human(folder, sets)
     for name in sets:
-        texts = [text for text in read_set(folder, name) if text.attack == "none"]
+        texts = read_set(folder, name)
         if name not in MIXED_SETS:
-            texts = limit_texts(texts, max_human_texts)
+            texts = limit_texts([text for text in texts if text.attack == "none"], max_human_texts)
         model = fit_model(without_set(corpus, name, texts), settings)
         others = {other: score_texts(model, limit_texts(some, MAX_TEXTS)) for other, some in held_out.items() if other != name}
         yield LeftOut(name, score_texts(model, texts), others)
@@ -77,20 +80,24 @@ def evaluate_leaving_sets_out(
     settings = settings or TrainSettings(seed=seed)
     left_out = list(leave_sets_out(folder, settings, sets, report=report))
     thresholds = {one.name: balanced_calibration(one.others).thresholds(max_false_positive_rate) for one in left_out}
-    human = {one.name: one.scored.where(~one.scored.machine) for one in left_out}
     mixed = {one.name: one.scored for one in left_out if one.scored.machine.any()}
-    baseline = FormatBaseline([text for one in mixed.values() for text in limit_texts(one.texts, FORMAT_TEXTS)])
+    clean = clean_texts({one.name: one.scored for one in left_out})
+    human = {name: one.where(~one.machine) for name, one in clean.items()}
+    clean = {name: clean[name] for name in mixed}
+    baseline = FormatBaseline([text for one in clean.values() for text in limit_texts(one.texts, FORMAT_TEXTS)])
     return {
         "about": {
             "detector": "fast, trained again without the set of each row",
-            "texts": "all clean texts of each set",
+            "texts": "all texts of each set",
             "thresholds": "by turns: made from held-out human texts of the other sets",
             "max_false_positive_rate": max_false_positive_rate,
         },
-        "sets": separation_table(mixed, thresholds, seed, baseline, left_out=True),
+        "sets": separation_table(clean, thresholds, seed, baseline, left_out=True),
+        "generators": generator_table(clean, thresholds, seed),
+        "attacks": attack_table(mixed, thresholds, seed),
         "false_positives_by_turns": {name: false_positives(one, thresholds[name]) for name, one in human.items()},
         "writers": writers_table(human, {"flagged by turns": thresholds}),
-        **reliability_tables(scale_by_turns(mixed)),
+        **reliability_tables(scale_by_turns(clean)),
     }
 
 

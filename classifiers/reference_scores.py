@@ -12,7 +12,7 @@ import numpy as np
 
 from classifiers.ai_detector import probability_of
 from classifiers.detectors import Detector
-from classifiers.evaluate import ScoredSet, limit_texts, score_texts
+from classifiers.evaluate import ScoredSet, clean_texts, limit_texts, score_texts
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, read_set
 from classifiers.leave_out import leave_sets_out
 from classifiers.prevalence import HELD_OUT_SHIFT, LEFT_OUT_SHIFT, SHAPE, Reference, ReferenceSource, ShareEstimate, count_scores, estimate_share
@@ -37,7 +37,7 @@ def left_out_reference(
 
     Raises FileNotFoundError for a set that is missing.
     """
-    scored = {one.name: one.scored for one in leave_sets_out(folder, settings, sets, report=report)}
+    scored = clean_texts({one.name: one.scored for one in leave_sets_out(folder, settings, sets, report=report)})
     intercept, factor = scale_left_out({name: (one.texts, one.odds) for name, one in scored.items() if one.machine.any()})
     scaled = {name: _scaled(one, intercept, factor) for name, one in scored.items()}
     made_of = "clean texts of each set, scored by weights trained without that set, on the scale of the shipped ones"

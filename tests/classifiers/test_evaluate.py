@@ -6,12 +6,12 @@ import numpy as np
 import orjson
 import pytest
 
-from classifiers import evaluate as evaluation
 from classifiers.__main__ import main
 from classifiers.calibration import LengthThresholds
 from classifiers.evaluate import (
     FormatBaseline,
     ScoredSet,
+    attack_table,
     evaluate,
     false_positives,
     length_groups,
@@ -100,7 +100,7 @@ def test_each_attack_has_one_line_and_stands_against_clean_human_text(report):
 def test_an_attack_on_human_and_on_machine_text_is_one_line():
     texts = [labelled("a", True, attack="shout_llm"), labelled("b", False, attack="shout_human"), labelled("c")]
     one = ScoredSet(texts, np.array([2.0, 1.0, 0.0]), np.array([0.9, 0.95, 0.5], np.float32), np.array([120, 120, 120], np.int32))
-    rows = evaluation._by_attack({"set": one}, ANY_LENGTH, 0)
+    rows = attack_table({"set": one}, {"set": ANY_LENGTH}, 0)
     assert set(rows) == {"set: none", "set: shout"}
     assert rows["set: shout"]["AUROC"]["value"] == 1.0 and rows["set: shout"]["flagged human"]["share"] == 1.0
 
@@ -125,6 +125,9 @@ def test_leaving_sets_out_reports_every_set_beside_the_format_baseline(data):
     report = evaluate_leaving_sets_out(str(data), 0.05, 0, SETS, SMALL, said.append)
     assert report["sets"]["mean"]["AUROC"] > 0.99 > report["sets"]["mean"]["format AUROC"]
     assert set(report["sets"]) == {"l2r21", "raidar", "mean"}
+    assert set(report["attacks"]) == {"l2r21: none", "l2r21: loud", "raidar: none", "raidar: loud"}
+    assert set(report["generators"]) == {"l2r21: made-up", "raidar: made-up"}
+    assert report["sets"]["l2r21"]["machine"] == report["attacks"]["l2r21: none"]["machine"] == 250
     assert set(report["false_positives_by_turns"]) == set(SETS)
     assert 0 <= report["calibration_error"]["mean"]["ECE"] <= 1
     assert len(said) == 3

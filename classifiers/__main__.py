@@ -50,11 +50,11 @@ def _run_train(options: argparse.Namespace) -> None:
 def _train_cascade(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
     from classifiers.calibrate import calibrate_shipped, describe
     from classifiers.cascade import SETTINGS_FILE
-    from classifiers.fit_cascade import make_cascade
+    from classifiers.fit_cascade import CALIBRATION_TEXTS, make_cascade
 
     deep = make_detector("deep", num_threads=options.threads)
     cascade = make_cascade(options.data, make_detector("fast"), deep, sets, options.max_deep_share)
-    calibration = calibrate_shipped(AiDetectorScorer(cascade), options.data, sets)
+    calibration = calibrate_shipped(AiDetectorScorer(cascade), options.data, sets, CALIBRATION_TEXTS)
     os.makedirs(options.output, exist_ok=True)
     _write(os.path.join(options.output, SETTINGS_FILE), cascade.settings.to_json())
     _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["cascade"]), calibration.to_json())

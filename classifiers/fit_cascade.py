@@ -21,8 +21,10 @@ from classifiers.train import batch_of, is_held_out
 MAX_DEEP_SHARE = 0.08
 """Share of texts that may go deep: the cascade then costs at most a twelfth of the deep detector, and a little for the fast one."""
 FADE = 0.1
-TEXTS_PER_SET = 800
+TEXTS_PER_SET = 400
 """Texts of one set that are scored by both, at most."""
+CALIBRATION_TEXTS = 250
+"""Human texts of one set and length group that the thresholds rest on: those that the shipped calibration counts."""
 BANDS_TRIED = 60
 FALSE_POSITIVE_RATE = 0.01
 _RIDGE = 1e-3

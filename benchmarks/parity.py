@@ -1,7 +1,7 @@
 """Headwater's heuristic filters against datatrove's own, document by document: same verdict, same first reason?
 
     python -m venv VENV && VENV/bin/pip install "datatrove[io,processing]" spacy
-    python -m benchmarks.parity --datatrove_venv VENV --scratch FOLDER [--data ../shared/data] [--documents 300] [--words datatrove|headwater]
+    python -m benchmarks.parity --datatrove_venv VENV --scratch FOLDER [--data ../shared/data] [--documents 200] [--words datatrove|headwater]
 
 Takes `--documents` documents of every set, spread over it (fewer of sets of books), has datatrove judge them in its own Python
 (benchmarks/parity_datatrove.py) with its four filters as FineWeb ran them, and judges them here by the scores of this repository and
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--datatrove_venv", required=True)
     parser.add_argument("--scratch", required=True)
     parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--documents", type=int, default=300)
+    parser.add_argument("--documents", type=int, default=200)
     parser.add_argument("--words", choices=SPLITTERS, default=DATATROVE)
     options = parser.parse_args(arguments)
     scratch = Path(options.scratch)

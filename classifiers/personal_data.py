@@ -120,11 +120,15 @@ def _find(utf8, offsets, classes, prefixes, prefix_offsets, least_following, key
     used, room = 0, len(found)
     for text in range(len(offsets) - 1):
         first, last = offsets[text], offsets[text + 1]
-        at, done = first, first
+        at, done, in_word = first, first, False
         while at < last:
             byte = utf8[at]
+            starts_word = not in_word
+            in_word = classes[byte] & (LETTER | DIGIT) != 0
+            if in_word and not starts_word:
+                at += 1
+                continue
             kind, begin, end = -1, at, at
-            starts_word = at == first or not classes[utf8[at - 1]] & (LETTER | DIGIT)
             if byte == 0x40:
                 begin, end = _email(utf8, at, done, last, classes)
                 kind = EMAIL if end > begin else -1
@@ -155,6 +159,7 @@ def _find(utf8, offsets, classes, prefixes, prefix_offsets, least_following, key
                     found[used, 0], found[used, 1], found[used, 2], found[used, 3] = text, kind, begin, end
                 used += 1
                 at = done = end
+                in_word = classes[utf8[end - 1]] & (LETTER | DIGIT) != 0
             else:
                 at += 1
     return used

@@ -55,6 +55,19 @@ def test_allow_and_deny_work_on_words():
     assert apply_rules(columns, origins(3), [Rule("language", "language", deny=("fr",))]).rule.tolist() == [-1, -1, 0]
 
 
+def test_a_rule_for_some_languages_spares_the_others():
+    columns = table([10, 10, 10, 10], language=["en", "de", "und", None])
+    verdicts = apply_rules(columns, origins(4), [Rule("short_english", "words", min=50, languages=("en", "und"))])
+    assert verdicts.rule.tolist() == [0, -1, 0, -1]
+
+
+def test_a_rule_for_languages_needs_them_scored():
+    rule = Rule("short_english", "words", min=50, languages=("en",))
+    check_rule_fields([rule], SCHEMA)
+    with pytest.raises(ValueError, match="rules.short_english.languages: no scorer tells the language.*languages = \\[\\]"):
+        check_rule_fields([rule], pa.schema([field for field in SCHEMA if field.name != "language"]))
+
+
 def test_a_rule_for_one_origin_spares_the_others():
     names = pa.array([Origin.HUMAN.value, Origin.SYNTHETIC.value], pa.string())
     verdicts = apply_rules(table([10, 10]), names, [Rule("short_synthetic", "words", min=50, origins=("synthetic",))])

@@ -23,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         parsed = parse_arguments(arguments)
+        if parsed.command == "ledger":
+            from pipeline.ledger_commands import run_ledger_command
+
+            run_ledger_command(parsed)
+            return 0
         run_command(parsed, tuple(arguments))
     except HeadwaterError as error:
         return complain(error)

@@ -12,11 +12,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 from classifiers.detectors import CascadeWork
 from pipeline.card import write_card
 from pipeline.decided import write_key
-from pipeline.errors import BooksDoNotBalance, HeadwaterError, QuotaUnmet, TooManyDead, UsageError
+from pipeline.errors import BooksDoNotBalance, HeadwaterError, LedgerConflict, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged, published_manifest, remove_folder
@@ -28,6 +30,10 @@ from transforms.place_mix import MixCuts
 from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
 from transforms.write_shards import ShardWritten
+
+if TYPE_CHECKING:
+    # Brings along what only a run with a ledger needs.
+    from pipeline.ledger_finish import Memory
 
 QUOTED_LETTERS = 3
 """Dead letters that a refusal quotes, at most."""
@@ -86,16 +92,21 @@ def finish_run(
     cuts: MixCuts,
     counts: Counts,
     written: Sequence[ShardWritten],
+    memory: Memory | None,
     recipe: Recipe,
     folders: Folders,
     write: bool,
 ) -> str:
     """Checks the books and the quota on the files as written, writes the manifest and the card, and publishes.
 
+    With a `memory`, also the cycle report and its alarms, and what is published is committed to the ledger.
+
     Returns the path of the manifest. Safe to repeat: a step that a runner retries after publication finds its own run there, and it
     reads nothing that publication moves.
     """
     if write and (published := published_manifest(facts.output, facts.run_id)):
+        if memory:
+            memory.settle(facts)
         return published
     accounts = keep_books(catalog.books, counts)
     faults = unbalanced(accounts)
@@ -107,9 +118,19 @@ def finish_run(
         if in_files != published:
             faults.append(f"{published:,} documents have the disposition `published`, but the files hold {in_files:,}")
     if faults:
+        if memory:
+            memory.abandon()
         refuse(BooksDoNotBalance(f"the books do not balance, nothing was published: {'; '.join(faults)}. This is a defect of Headwater."), folders)
     scorers = {"scorers": {}, **json.loads(catalog.scored_by)}
     manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, finished_at=now())
+    report: dict = {}
+    if memory:
+        report = memory.report(facts, recipe, counts)
+        try:
+            memory.check(recipe, report)
+        except HeadwaterError as error:
+            refuse(error, folders)
+        manifest |= memory.manifest_entries(report)
     with write_whole(folders.manifest) as file:
         file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
     if not write:
@@ -120,10 +141,16 @@ def finish_run(
         remove_folder(folders.decided)
     with write_whole(folders.card) as file:
         file.write(write_card(manifest).encode())
-    return publish_staged(folders, facts.output, facts.run_id, overwrite=facts.overwrite)
+    if memory is None:
+        return publish_staged(folders, facts.output, facts.run_id, overwrite=facts.overwrite)
+    publish = partial(publish_staged, folders, facts.output, facts.run_id, overwrite=facts.overwrite)
+    try:
+        return memory.publish(facts, report, now(), publish)
+    except LedgerConflict as error:
+        refuse(error, folders)
 
 
-def refuse(error: HeadwaterError, folders: Folders) -> None:
+def refuse(error: HeadwaterError, folders: Folders) -> NoReturn:
     """Leaves `error` for the command line and fails the job with it."""
     with write_whole(folders.refusal) as file:
         file.write(json.dumps({"exit_code": error.exit_code, "message": str(error)}).encode())

@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "unjudged", "judged", "exact", "shuffled", "kept")
+WORK = ("spilled", "unjudged", "judged", "exact", "shuffled", "kept", "remembered")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -61,6 +61,11 @@ class Folders:
     def exact(self) -> str:
         """Decision files after exact duplicates."""
         return join_path(self.root, "exact")
+
+    @property
+    def remembered(self) -> str:
+        """Decision files after the ledger was asked, and what is asked and listed."""
+        return join_path(self.root, "remembered")
 
     @property
     def shuffled(self) -> str:

@@ -35,15 +35,34 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
     shards = catalog | "EachShard" >> beam.FlatMap(lambda run: run.shards).with_output_types(ScoredShard) | "SpreadShards" >> beam.Reshuffle()
 
     decided = shards | "Decide" >> Decide(job)
+    lineage = None
+    if job.ledger:
+        # Imported here: a run without memory needs none of it.
+        from pipeline.ledger_graph import Remember
+
+        decided, lineage = decided | "Remember" >> Remember(job.ledger, job.folders)
     cuts = decided | "PlanMix" >> PlanMix(job.recipe.mix) | "AdmitMix" >> beam.Map(admit_mix, job.recipe, job.folders)
 
     counts, written = (decided, cuts) | "Publish" >> Publish(job)
+    memory = root | "NoMemory" >> beam.Create([None])
+    if job.ledger and job.write:
+        from pipeline.ledger_graph import ListPublished
+
+        memory = (decided, cuts, written, lineage) | "ListPublished" >> ListPublished(job.ledger, job.recipe, job.facts, job.folders)
     _ = (
         root
         | "Last" >> beam.Create([job.facts])
         | "FinishRun"
         >> beam.Map(
-            finish_run, AsSingleton(catalog), AsSingleton(cuts), AsSingleton(counts), AsSingleton(written), job.recipe, job.folders, job.write
+            finish_run,
+            AsSingleton(catalog),
+            AsSingleton(cuts),
+            AsSingleton(counts),
+            AsSingleton(written),
+            AsSingleton(memory),
+            job.recipe,
+            job.folders,
+            job.write,
         )
     )
 

@@ -10,6 +10,8 @@ from pipeline.run_facts import RunFacts
 from transforms.inputs import FieldNames, Split
 
 if TYPE_CHECKING:
+    from pipeline.ledger_job import LedgerJob
+
     # Brings Beam's inference along, which a run in line does not need.
     from transforms.infer_scores import InferenceSettings
 
@@ -36,5 +38,7 @@ class Job:
     """Scored shards to start from instead (remix)."""
     decided: str | None = None
     """Folder of an earlier run's decisions that hold for this recipe; None: decide."""
+    ledger: "LedgerJob | None" = None
+    """What earlier cycles published; None: the run has no memory."""
     write: bool = True
     """Whether to publish, or only to say what would be (plan)."""

@@ -125,6 +125,19 @@ def release(url: str, run_id: str) -> str:
     raise LedgerConflict(f"{url}: no run {run_id!r} is publishing there; `headwater ledger show` lists the runs that did")
 
 
+def settle_run(url: str, run_id: str) -> None:
+    """Settles run `run_id` if it left a record: what is left to do where its last step is repeated."""
+    run = _read_record(_record_path(url, run_number(run_id)))
+    if run is not None:
+        settle(url, run)
+
+
+def delete_rows(url: str, files: Sequence[LedgerFile]) -> None:
+    """Deletes files that were written for the ledger and will not be committed."""
+    for file in files:
+        _delete(join_path(place(url), *file.path.split("/")))
+
+
 def settle(url: str, run: PendingRun) -> str:
     """Commits `run` if it has published, else ends its claim and deletes its rows; says which. Repeating it changes nothing."""
     if published_manifest(run.output, run.run_id):
@@ -134,8 +147,7 @@ def settle(url: str, run: PendingRun) -> str:
         said = f"run {run.run_id} was committed already"
     else:
         _end_claim(url, run)
-        for file in run.files:
-            _delete(join_path(place(url), *file.path.split("/")))
+        delete_rows(url, run.files)
         said = f"run {run.run_id} ended before it published: nothing of it is left in the ledger"
     _forget(url, run)
     return said

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.ledger_flags import add_ledger_commands
 from pipeline.recipe import default_tables, parse_assignment
 from transforms.inputs import FIELD_ALIASES, FieldNames, InputError, InputSpec, parse_input
 from transforms.records import Origin
@@ -56,6 +57,12 @@ RECIPE_FLAGS = {
         RecipeFlag("reject_disputed", "origin.reject_disputed", "reject text declared human that the detector disputes, or publish it as not human"),
         RecipeFlag("min_similarity", "dedup.min_similarity", "estimated Jaccard similarity from which two documents are near-duplicates, 0..1"),
     ),
+    "what earlier cycles mean (with --ledger)": (
+        RecipeFlag("max_synthetic_uses", "ledger.max_synthetic_uses", "cycles that may publish one synthetic text, or near-duplicates of it"),
+        RecipeFlag("max_generation", "ledger.max_generation", "deepest generation that is published: 0 = human, 1 = by a model; -1 = any"),
+        RecipeFlag("min_fresh_human", "ledger.min_fresh_human", "share of the human text that no earlier cycle published, 0..1 or a fraction"),
+        RecipeFlag("fresh_after", "ledger.fresh_after", "date from which human text counts as fresh, such as 2025-06-01; empty = any"),
+    ),
 }
 SCORE_FLAGS = (
     RecipeFlag("ai_detector", "score.ai_detector", "which AI-text detector scores: fast, deep, cascade, hf:PATH_OR_NAME or lm:PATH_OR_NAME"),
@@ -78,7 +85,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="headwater",
         description="Curates training text: finds AI-written text, drops faults and duplicates, and guarantees a quota of human text.",
-        epilog="Exit codes: 0 done; 1 stopped by a fault of the machine; 2 usage or recipe; 3 too many unreadable records; 4 quota unmet; 5 books do not balance.",
+        epilog="Exit codes: 0 done; 1 stopped by a fault of the machine; 2 usage or recipe; 3 too many unreadable records; 4 quota unmet; "
+        "5 books do not balance; 6 an alarm tripped; 7 another run published to the ledger meanwhile.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -97,11 +105,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", metavar="DIR", default="demo_out", help="where the dataset is published (default: demo_out; replaced if it is there)"
     )
     demo.set_defaults(overwrite=True, **dict.fromkeys(INPUT_FLAGS), **{f"{role}_field": None for role in FIELD_ALIASES})
+    for command in (curate, remix, plan):
+        _add_ledger(command)
     for command in (curate, remix, plan, demo):
         _add_recipe(command, with_scores=command is not remix)
         if command is not remix:
             _add_detector(command)
         _add_running(command)
+    add_ledger_commands(commands)
     return parser
 
 
@@ -207,7 +218,21 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--detector_device", metavar="DEVICE", help="inference: cpu, or a device that torch knows, such as cuda (default: cpu)")
     group.add_argument("--detector_min_ram", metavar="SIZE", help="inference: memory that a worker of the step must have, such as 16GB")
     group.add_argument(
-        "--detector_accelerator", metavar="HINT", help="inference: what a worker of the step must have, such as type:nvidia-l4;count:1;install-nvidia-driver"
+        "--detector_accelerator",
+        metavar="HINT",
+        help="inference: what a worker of the step must have, such as type:nvidia-l4;count:1;install-nvidia-driver",
+    )
+
+
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("memory across training cycles")
+    group.add_argument("--ledger", metavar="DIR_OR_URL", help="the ledger of what earlier cycles were given; made if there is none")
+    group.add_argument("--cycle", metavar="NAME", help="the training cycle that this run publishes for; --ledger requires it")
+    group.add_argument(
+        "--fail_on",
+        action="append",
+        metavar="ALARM",
+        help="stop with exit code 6 before publication, such as 'human_share<0.5' or 'compression_ratio>+15%%'; repeatable",
     )
 
 

@@ -103,6 +103,15 @@ def published_manifest(output: str, run_id: str) -> str | None:
         return None
 
 
+def published_run(output: str) -> str | None:
+    """The run whose dataset is at `output`, if there is one."""
+    try:
+        with contextlib.closing(open_binary(join_path(output, "manifest.json"))) as file:
+            return json.loads(file.read())["run"]["id"]
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+
+
 def publish_staged(folders: Folders, output: str, run_id: str, *, overwrite: bool) -> str:
     """Makes the staged run visible at `output` and returns the path of its manifest. Repeating it changes nothing."""
     if published := published_manifest(output, run_id):

@@ -21,7 +21,8 @@ import pyarrow as pa
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.errors import UsageError
 from transforms.apply_rules import Rule, check_rule_fields
-from transforms.plan_mix import MixSettings
+from transforms.memory_settings import MemorySettings
+from transforms.mix_settings import MixSettings
 from transforms.records import DOCUMENT_SCHEMA
 
 
@@ -75,6 +76,31 @@ class DedupSettings:
 
 
 @dataclass(frozen=True)
+class LedgerSettings:
+    """What earlier cycles' publications mean for this one."""
+
+    max_synthetic_uses: int
+    """Cycles that may publish one synthetic text or near-duplicates of it, at least 1."""
+    max_generation: int
+    """Deepest generation that is published; -1: any."""
+    min_fresh_human: float | str
+    """Share of the human text that no earlier cycle published, 0..1 or a fraction: a promise of the mix, which checks it."""
+    fresh_after: str
+    """Date from which human text may count as fresh; empty: any."""
+
+    def __post_init__(self) -> None:
+        _require("ledger.max_synthetic_uses", self.max_synthetic_uses, self.max_synthetic_uses >= 1, "at least 1")
+        _require("ledger.max_generation", self.max_generation, -1 <= self.max_generation <= 32767, "-1 (any) to 32767")
+        MemorySettings(fresh_after=self.fresh_after or None)
+
+    @property
+    def memory(self) -> MemorySettings:
+        """What decides about single documents."""
+        deepest = None if self.max_generation < 0 else self.max_generation
+        return MemorySettings(self.max_synthetic_uses, deepest, self.fresh_after or None)
+
+
+@dataclass(frozen=True)
 class PublishSettings:
     """The form of the published files."""
 
@@ -102,6 +128,8 @@ class Recipe:
     """The enabled rules, in order."""
     dedup: DedupSettings
     """Section [dedup]."""
+    ledger: LedgerSettings
+    """Section [ledger]."""
     mix: MixSettings
     """Section [mix], and the number of shards."""
     publish: PublishSettings
@@ -170,7 +198,8 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         publish = dict(tables["publish"])
         shards = {"num_shards": publish.pop("num_shards") or None, "target_shard_bytes": publish.pop("target_shard_bytes")}
         mix = dict(tables["mix"])
-        mix |= {"human_quota": _fraction(mix["human_quota"]), "max_documents": mix["max_documents"] or None, "max_tokens": mix["max_tokens"] or None}
+        mix |= {"human_quota": _fraction(mix["human_quota"]), "min_fresh_human": str(tables["ledger"]["min_fresh_human"])}
+        mix |= {"max_documents": mix["max_documents"] or None, "max_tokens": mix["max_tokens"] or None}
         score = {key: tuple(value) if isinstance(value, list) else value for key, value in tables["score"].items()}
         recipe = Recipe(
             read=ReadSettings(**tables["read"]),
@@ -178,6 +207,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
             dedup=DedupSettings(**tables["dedup"]),
+            ledger=LedgerSettings(**tables["ledger"]),
             mix=MixSettings(**mix, **shards),
             publish=PublishSettings(**publish),
             tables=tables,

@@ -28,6 +28,12 @@ def remix_here(job: Job, parsed: Namespace) -> None:
     recipe, folders, mix = job.recipe, job.folders, job.recipe.mix
     catalog = admit_run(run_on_pool("recall", recall_split, job.scored), recipe, folders)
     decided = list(run_on_pool("recall", recall_decisions, catalog.shards, job.decided))
+    lineage = None
+    if job.ledger:
+        # Imported here: a run without memory needs none of it.
+        from pipeline.ledger_here import list_here, remember_here
+
+        decided, lineage = remember_here(decided, job.ledger, folders)
     cuts = admit_mix(find_cuts(lambda request: run_on_pool("survey", survey_shard, decided, request, mix), mix), recipe, folders)
 
     places = (folders.kept, folders.rejected) if job.write else (None, None)
@@ -44,4 +50,7 @@ def remix_here(job: Job, parsed: Namespace) -> None:
         )
     )
     counts = add_counts(one.counts for one in disposed)
-    finish_run(job.facts, catalog, cuts, counts, written, recipe, folders, job.write)
+    memory = None
+    if job.ledger and job.write:
+        memory = list_here(decided, cuts, written, job, lineage)
+    finish_run(job.facts, catalog, cuts, counts, written, memory, recipe, folders, job.write)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from classifiers.calibration import LengthThresholds
@@ -30,8 +31,8 @@ from pipeline.job import Job
 from pipeline.lean_imports import import_beam_for_local_files
 from pipeline.options import IN_MEMORY_RUNNER, default_workers, fields_of, inputs_of, overrides_of
 from pipeline.progress import RunProgress
-from pipeline.publishing import stage_output
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.publishing import published_run, stage_output
+from pipeline.recipe import Recipe, default_tables, load_recipe
 from pipeline.run_facts import RunFacts
 from transforms.inputs import InputError
 from transforms.scored_shards import read_scored_columns, read_scored_metadata
@@ -181,11 +182,43 @@ def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
             output, scored = os.path.realpath(facts.output), os.path.realpath(parsed.scored)
             if os.path.commonpath([output, scored]) == output:
                 raise UsageError(f"--output={facts.output}: holds the scored shards that this run reads; give another folder")
-        with stage_output(facts.output, facts.run_id, overwrite=facts.overwrite) as folders:
+        with contextlib.ExitStack() as stack:
+            try:
+                folders = stack.enter_context(stage_output(facts.output, facts.run_id, overwrite=facts.overwrite))
+            except UsageError:
+                # What is there may be of a run that died before its ledger knew: the ledger is told, whatever comes of this one.
+                _recover_ledger(parsed)
+                raise
             yield folders
         return
     with tempfile.TemporaryDirectory(prefix="headwater-plan-") as folder:
         yield Folders(folder)
+
+
+def _recover_ledger(parsed: Namespace) -> None:
+    if getattr(parsed, "ledger", None):
+        from pipeline.ledger import read_ledger
+        from pipeline.ledger_commit import recover
+
+        if read_ledger(parsed.ledger).keys is not None:
+            recover(parsed.ledger)
+
+
+def _with_ledger(job: Job, parsed: Namespace) -> Job:
+    url, alarms = getattr(parsed, "ledger", None), getattr(parsed, "fail_on", None)
+    if not url:
+        given = [name for name, value in (("--cycle", getattr(parsed, "cycle", None)), ("--fail_on", alarms)) if value]
+        given += [f"ledger.{key}" for key, value in default_tables()["ledger"].items() if job.recipe.tables["ledger"][key] != value]
+        if given:
+            raise UsageError(f"{given[0]}: needs the memory of earlier cycles; give --ledger DIR and --cycle NAME, or leave it out")
+        return job
+    from pipeline.alarms import parse_alarm
+    from pipeline.cycle_report import FIGURES
+    from pipeline.ledger_job import prepare_ledger
+
+    parsed_alarms = [parse_alarm(text, FIGURES) for text in alarms or ()]
+    replaced = published_run(job.facts.output) if job.facts.output and job.facts.overwrite else None
+    return replace(job, ledger=prepare_ledger(url, parsed.cycle or "", job.recipe, parsed_alarms, replaced_run=replaced, write=job.write))
 
 
 def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
@@ -203,8 +236,12 @@ def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
     except ValueError as error:
         raise UsageError(f"recipe: score: {error}") from error
     try:
+        # After the pool: the processes of the pool must not inherit the threads of the ledger's library.
+        job = _with_ledger(job, parsed)
         with RunProgress(parsed.progress, total_bytes):
             carry_out(job, parsed)
+    except HeadwaterError as error:
+        raise _refusal(job.folders) or error from None
     except Exception as error:
         refused = _refusal(job.folders)
         if refused is not None:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
 from transforms.ledger_files import LEDGER_SCHEMA, LedgerFile, make_rows, split_rows, write_ledger_file
+from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
-from transforms.plan_mix import MixSettings
 from transforms.records import ORIGIN_NAMES, DecidedShard
 from transforms.storage import join_path, open_arrow, write_whole
 from transforms.write_shards import ShardWritten, shard_name
@@ -108,6 +108,25 @@ def write_part(keyed: tuple[tuple[str, str], Iterable[ListedRows]], ledger: str,
         with open_arrow(rows.path) as file:
             batches.append(pa.ipc.open_file(file).get_batch(rows.batch))
     return [write_ledger_file(pa.Table.from_batches(batches, LEDGER_SCHEMA), ledger, kind, part, run_id)]
+
+
+def rows_by_part(listed: Iterable[ShardListed]) -> list[tuple[tuple[str, str], list[ListedRows]]]:
+    """((kind, part), rows) of all shards, sorted: what `write_part` takes."""
+    found: dict[tuple[str, str], list[ListedRows]] = {}
+    for shard in listed:
+        for rows in shard.rows:
+            found.setdefault((rows.kind, rows.part), []).append(rows)
+    return [(key, sorted(rows)) for key, rows in sorted(found.items())]
+
+
+def add_listed(listed: Iterable[ShardListed]) -> dict[CountKey, tuple[int, int, int]]:
+    """Documents, tokens and bytes of all shards."""
+    total: dict[CountKey, tuple[int, int, int]] = {}
+    for shard in listed:
+        for key, units in shard.counts.items():
+            held = total.get(key, (0, 0, 0))
+            total[key] = (held[0] + units[0], held[1] + units[1], held[2] + units[2])
+    return dict(sorted(total.items()))
 
 
 def _write_rows(rows: pa.Table, path: str) -> tuple[ListedRows, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms.decisions import read_decisions, write_decisions
 from transforms.derive_generations import find_too_deep
+from transforms.memory_settings import MemorySettings, read_date
 from transforms.records import ORIGIN_CODES, DecidedShard, Origin, Reason, Stage
 from transforms.reject_reused import count_uses, find_reused, mark_fresh, reject_reused
 from transforms.storage import open_arrow
@@ -21,26 +21,6 @@ HUMAN_ORIGINS = (ORIGIN_CODES[Origin.HUMAN], ORIGIN_CODES[Origin.PRESUMED_HUMAN]
 """Codes of origins whose text may return, and may be fresh."""
 OTHER_ORIGINS = tuple(code for code in ORIGIN_CODES.values() if code not in HUMAN_ORIGINS)
 """Codes of origins to which the reuse limit applies."""
-
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """What may be published again, and what is too far from a human."""
-
-    max_synthetic_uses: int = 1
-    """Cycles that may publish one synthetic text; at least 1."""
-    max_generation: int | None = None
-    """Deepest generation that is published; None: any."""
-    fresh_after: str | None = None
-    """Date (ISO 8601, UTC) from which human text is fresh; None: any that was never published."""
-
-    def __post_init__(self) -> None:
-        if self.max_synthetic_uses < 1:
-            raise ValueError(f"ledger.max_synthetic_uses = {self.max_synthetic_uses}: must be at least 1")
-        if self.max_generation is not None and self.max_generation < 0:
-            raise ValueError(f"ledger.max_generation = {self.max_generation}: must be at least 0")
-        if self.fresh_after is not None:
-            read_date(self.fresh_after)
 
 
 @dataclass(frozen=True)
@@ -79,15 +59,6 @@ def remember_shard(joined: tuple[DecidedShard, Remembered], derived: pa.Table | 
     after = None if settings.fresh_after is None else read_date(settings.fresh_after)
     decisions = _set(decisions, "fresh", mark_fresh(decisions, published, HUMAN_ORIGINS, scored["created_at"], after))
     return [write_decisions(decisions, decided.shard, folder)]
-
-
-def read_date(text: str) -> datetime.datetime:
-    """A date as a datetime in UTC. Raises ValueError if it is none."""
-    try:
-        found = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"ledger.fresh_after = {text!r}: must be a date such as 2025-06-01") from error
-    return found.replace(tzinfo=found.tzinfo or datetime.UTC).astimezone(datetime.UTC)
 
 
 def _generations(decisions: pa.Table, declared: pa.ChunkedArray, derived: pa.Table | None) -> pa.Array:

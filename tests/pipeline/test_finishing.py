@@ -106,7 +106,7 @@ def finish(folders, counts, shards, *, read=6, write=True):
     catalog = admit_run([scored("a", read)], recipe(), folders)
     settings = recipe(mix__human_quota="1/2")
     return finish_run(
-        replace(FACTS, output=str(folders.root) + "-out"), catalog, no_documents(settings.mix), counts, shards, settings, folders, write
+        replace(FACTS, output=str(folders.root) + "-out"), catalog, no_documents(settings.mix), counts, shards, None, settings, folders, write
     )
 
 

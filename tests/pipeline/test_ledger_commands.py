@@ -12,8 +12,9 @@ from classifiers.diversity import TailReference
 from pipeline import ledger_commit
 from pipeline.errors import BooksDoNotBalance, UsageError
 from pipeline.ledger import open_table, read_ledger
-from pipeline.ledger_commands import add_ledger_commands, run_ledger_command
+from pipeline.ledger_commands import run_ledger_command
 from pipeline.ledger_commit import publish_and_commit
+from pipeline.ledger_flags import add_ledger_commands
 from pipeline.ledger_history import earlier_figures, keep_reference, load_reference, published_runs, replaced_runs
 from pipeline.ledger_queries import show_ledger, trace_id, trace_text
 from pipeline.ledger_upkeep import compact_ledger, verify_ledger, withdraw

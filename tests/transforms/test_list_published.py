@@ -13,7 +13,7 @@ from transforms.decisions import write_decisions
 from transforms.find_cuts import find_cuts
 from transforms.ledger_files import read_ledger_file
 from transforms.list_published import PublishedRun, list_shard, write_part
-from transforms.plan_mix import MixSettings
+from transforms.mix_settings import MixSettings
 from transforms.records import DECISION_SCHEMA, ScoredShard, make_addresses
 from transforms.survey_mix import survey_shard
 from transforms.write_shards import ShardWritten, shard_name

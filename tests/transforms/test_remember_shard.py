@@ -9,8 +9,9 @@ import pytest
 
 from transforms.decisions import read_decisions, write_decisions
 from transforms.find_earlier import EARLIER_SCHEMA
+from transforms.memory_settings import MemorySettings, read_date
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, ScoredShard, make_addresses
-from transforms.remember_shard import MemorySettings, Remembered, gather_remembered, read_date, remember_shard
+from transforms.remember_shard import Remembered, gather_remembered, remember_shard
 
 ORIGINS = ["human", "human", "synthetic", "synthetic", "presumed_human", "disputed", "synthetic"]
 DAY = datetime.datetime(2025, 6, 1, tzinfo=datetime.UTC)

@@ -64,7 +64,7 @@ def test_a_rule_for_some_languages_spares_the_others():
 def test_a_rule_for_languages_needs_them_scored():
     rule = Rule("short_english", "words", min=50, languages=("en",))
     check_rule_fields([rule], SCHEMA)
-    with pytest.raises(ValueError, match="rules.short_english.languages: no scorer tells the language.*languages = \\[\\]"):
+    with pytest.raises(ValueError, match=r"rules.short_english.languages: no scorer tells the language.*languages = \[\]"):
         check_rule_fields([rule], pa.schema([field for field in SCHEMA if field.name != "language"]))
 
 

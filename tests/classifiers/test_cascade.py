@@ -1,13 +1,15 @@
 """The deep detector sees only what the fast one is unsure of, and the odds of both are one scale."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.ai_detector import AiDetectorScorer
-from classifiers.cascade import CascadeDetector, CascadeSettings, read_settings, weigh_odds
-from classifiers.detectors import CascadeWork
+from classifiers.cascade import SETTINGS_FILE, CascadeDetector, CascadeSettings, read_settings, weigh_odds
+from classifiers.detectors import CascadeWork, detector_calibration, make_detector, weights_file
 from classifiers.text_batch import TextBatch
 from tests.classifiers.fake_detectors import WordShareDetector
 
@@ -123,3 +125,17 @@ def test_a_file_that_is_no_cascade_is_named(tmp_path, content):
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         CascadeSettings(**({"low": -1.0, "high": 1.0, "fade": 0.1, "factors": (0, 1, 1), "fast": "f", "deep": "d"} | change))
+
+
+def test_the_shipped_cascade_was_fitted_to_the_shipped_fast_detector():
+    settings = read_settings(weights_file(SETTINGS_FILE))
+    assert settings.fast == make_detector("fast").version and settings.deep.startswith("deep-")
+    assert 0 < settings.deep_share <= 0.08
+    assert detector_calibration("cascade").detector.startswith("cascade-")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra headwater[deep]")
+def test_the_shipped_cascade_and_its_thresholds_belong_together():
+    assert make_detector("cascade").version == detector_calibration("cascade").detector
+    odds, abstained, asked = make_detector("cascade").log_odds_and_tier(TextBatch.of(["", "too short", "the " * 200, "x" * 100_000]))
+    assert np.isfinite(odds).all() and abstained[:2].all() and not asked[:2].any()

@@ -153,7 +153,7 @@ def _run_predict(options: argparse.Namespace) -> None:
 def _run_reference(options: argparse.Namespace) -> None:
     from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
     from classifiers.prevalence import read_references, to_json
-    from classifiers.reference_scores import held_out_reference, left_out_reference, trial_table, try_mixtures
+    from classifiers.reference_scores import held_out_reference, left_out_reference, trial_table, try_mixtures, unseen_scores
     from classifiers.report_tables import table_lines
     from classifiers.train import TrainSettings
 
@@ -169,6 +169,7 @@ def _run_reference(options: argparse.Namespace) -> None:
     kept = {version: one for version, one in known.items() if version.partition("-")[0] != kind}
     _write(options.output, to_json(dict(sorted({**kept, reference.detector: reference}.items()))))
     print(f"wrote {len(reference.sources)} sources of {reference.detector} to {options.output}")
+    scored |= unseen_scores(options.data, detector, options.max_texts)
     for line in table_lines("mixtures of sets left out of the reference", trial_table(list(try_mixtures(scored, reference, options.seed)))):
         print(line)
 

@@ -21,7 +21,7 @@ from classifiers.calibrate import SHIPPED_TEXTS_PER_SOURCE
 from classifiers.calibration import DEFAULT_EDGES, Calibration, LengthThresholds, calibrate, judge
 from classifiers.detectors import Detector
 from classifiers.format_baseline import fit_format_baseline, format_features
-from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, LabelledText, find_set, fraction_of, read_set
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, LabelledText, fraction_of, has_set, read_set
 from classifiers.metrics import calibration_error, measure_separation, reliability, wilson_interval
 from classifiers.train import balanced_weights, batch_of, is_held_out
 
@@ -103,7 +103,7 @@ def evaluate(
     thresholds = (calibration or balanced_calibration(human)).thresholds(max_false_positive_rate)
     turns = thresholds_by_turns(human, max_false_positive_rate)
     baseline = FormatBaseline(format_texts)
-    unseen = {name: score_texts(detector, limit_texts(read_set(folder, name), max_texts)) for name in UNSEEN_SETS if _exists(folder, name)}
+    unseen = {name: score_texts(detector, limit_texts(read_set(folder, name), max_texts)) for name in UNSEEN_SETS if has_set(folder, name)}
     report: dict = {
         "about": {
             "detector": detector.version,
@@ -301,11 +301,3 @@ def writers_table(human: Mapping[str, ScoredSet], thresholds: Mapping[str, Mappi
         essays = human[name].where(np.array([text.domain == domain for text in human[name].texts], bool))
         rows[f"{title} ({name})"] = {column: false_positives(essays, by_set[name])["all"] for column, by_set in thresholds.items()}
     return rows
-
-
-def _exists(folder: str, name: str) -> bool:
-    try:
-        find_set(folder, name)
-    except FileNotFoundError:
-        return False
-    return True

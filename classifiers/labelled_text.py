@@ -164,6 +164,15 @@ def find_set(folder: str, set_name: str) -> str:
     raise FileNotFoundError(f"no {set_name}.jsonl.zst, .jsonl.gz or .jsonl in {folder}")
 
 
+def has_set(folder: str, set_name: str) -> bool:
+    """Whether `set_name` is in `folder`."""
+    try:
+        find_set(folder, set_name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read_set(folder: str, set_name: str, min_words: int = MIN_WORDS) -> list[LabelledText]:
     """The usable texts of one set, in order: labelled, not suspect, not `mixed`, of at least `min_words` words, no exact repetition."""
     texts: list[LabelledText] = []

@@ -39,7 +39,7 @@ class LeftOut:
     scored: ScoredSet
     """Its texts; of attacks only where the set holds machine text."""
     others: Mapping[str, ScoredSet]
-    """Held-out human texts of the other sets, scored by the same detector: what its thresholds may come from."""
+    """Held-out human texts of the other sets, scored by the same detector: what its thresholds may come from; empty unless asked for."""
 
 
 def leave_sets_out(
@@ -47,6 +47,7 @@ def leave_sets_out(
     settings: TrainSettings,
     sets: Sequence[str] = MIXED_SETS + HUMAN_SETS,
     max_human_texts: int = MAX_TEXTS,
+    score_others: bool = True,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LeftOut]:
     """Each of `sets` in `folder` in turn, scored by the fast detector trained on the others, not yet scaled to log odds.
@@ -54,7 +55,7 @@ def leave_sets_out(
     Of a set with human text only, `max_human_texts` are scored. About 20 CPU-seconds a set on the shared ones, after one minute.
     """
     corpus = fold_corpus(read_training_texts(folder, settings, sets), settings.ngrams.max_words)
-    held_out = read_held_out_human(folder, sets)
+    held_out = read_held_out_human(folder, sets) if score_others else {}
     for name in sets:
         texts = read_set(folder, name)
         if name not in MIXED_SETS:

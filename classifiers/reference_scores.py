@@ -13,7 +13,7 @@ import numpy as np
 from classifiers.ai_detector import probability_of
 from classifiers.detectors import Detector
 from classifiers.evaluate import ScoredSet, clean_texts, limit_texts, score_texts
-from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, read_set
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, UNSEEN_SETS, has_set, read_set
 from classifiers.leave_out import leave_sets_out
 from classifiers.prevalence import HELD_OUT_SHIFT, LEFT_OUT_SHIFT, SHAPE, Reference, ReferenceSource, ShareEstimate, count_scores, estimate_share
 from classifiers.train import TrainSettings, is_held_out, scale_left_out
@@ -37,7 +37,7 @@ def left_out_reference(
 
     Raises FileNotFoundError for a set that is missing.
     """
-    scored = clean_texts({one.name: one.scored for one in leave_sets_out(folder, settings, sets, report=report)})
+    scored = clean_texts({one.name: one.scored for one in leave_sets_out(folder, settings, sets, score_others=False, report=report)})
     intercept, factor = scale_left_out({name: (one.texts, one.odds) for name, one in scored.items() if one.machine.any()})
     scaled = {name: _scaled(one, intercept, factor) for name, one in scored.items()}
     made_of = "clean texts of each set, scored by weights trained without that set, on the scale of the shipped ones"
@@ -57,6 +57,11 @@ def held_out_reference(
         scored[name] = score_texts(detector, limit_texts(texts, max_texts))
     made_of = "held-out texts of sets of which the shipped weights know other texts"
     return Reference(detector.version, made_of, reference_sources(scored), HELD_OUT_SHIFT), scored
+
+
+def unseen_scores(folder: str, detector: Detector, max_texts: int) -> dict[str, ScoredSet]:
+    """At most `max_texts` texts of each set in `folder` that neither training nor a reference may touch, scored: for `try_mixtures`."""
+    return {name: score_texts(detector, limit_texts(read_set(folder, name), max_texts)) for name in UNSEEN_SETS if has_set(folder, name)}
 
 
 def reference_sources(sets: Mapping[str, ScoredSet]) -> tuple[ReferenceSource, ...]:

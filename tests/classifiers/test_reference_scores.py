@@ -13,7 +13,16 @@ from classifiers.fasttext_member import FastTextSettings
 from classifiers.hashed_ngrams import NgramSettings
 from classifiers.labelled_text import LabelledText
 from classifiers.prevalence import HELD_OUT_SHIFT, LEFT_OUT_SHIFT, Reference, ShareEstimate, count_scores, read_references
-from classifiers.reference_scores import MIN_TEXTS, Trial, held_out_reference, left_out_reference, reference_sources, trial_table, try_mixtures
+from classifiers.reference_scores import (
+    MIN_TEXTS,
+    Trial,
+    held_out_reference,
+    left_out_reference,
+    reference_sources,
+    trial_table,
+    try_mixtures,
+    unseen_scores,
+)
 from classifiers.train import TrainSettings, is_held_out
 from tests.classifiers.detector_texts import write_set
 
@@ -136,3 +145,10 @@ def test_the_command_keeps_the_references_of_other_kinds_and_drops_older_version
     assert main(command) == 0
     assert set(read_references(str(path))) == {"deep-0123", made[0].detector}
     assert "held by the interval" in capsys.readouterr().out
+
+
+def test_sets_that_a_reference_may_not_touch_are_scored_to_try_it_on(data, tmp_path):
+    write_set(tmp_path, "human_blogs_2004", range(3_000, 3_050), with_machine=False)
+    (name, one), *rest = unseen_scores(str(tmp_path), make_detector("fast"), 20).items()
+    assert name == "human_blogs_2004" and not rest and len(one.texts) == 20
+    assert unseen_scores(str(data), make_detector("fast"), 20) == {}

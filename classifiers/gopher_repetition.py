@@ -121,11 +121,12 @@ def _measure(utf8, offsets, begins, ends, piece_offsets, piece_begins, exact, ch
         for place in range(num):
             positions[place] = place
             keys[place] = exact[base + place] * multipliers[0] + exact[base + place + 1] * multipliers[1]
-        ideographs = 0
-        if adapts:
-            for piece in range(base, base + num_pieces):
-                ideographs += 1 if chars[piece] == 1 and utf8[piece_begins[piece]] >= 0xE3 else 0
-        per_word = 2 if ideographs * 2 > num_pieces else 1
+        others = 0 if adapts else num_pieces
+        for piece in range(base, base + num_pieces):
+            others += 0 if chars[piece] == 1 and utf8[piece_begins[piece]] >= 0xE3 else 1
+            if others * 2 >= num_pieces:
+                break
+        per_word = 2 if others * 2 < num_pieces else 1
         for size in range(2, 10 * per_word + 1):
             if num_pieces < size:
                 break

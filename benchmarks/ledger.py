@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.ledger import LedgerKeys, open_ledger
-from pipeline.ledger_commit import PendingRun, publish_and_commit
+from pipeline.ledger_commit import publish_and_commit
+from pipeline.ledger_records import PendingRun
 from transforms.find_earlier import emit_probes, group_files, search_files
 from transforms.fixed_columns import fixed_binary_array
 from transforms.ledger_files import EXTRA_BANDS, SYNTHETIC, make_rows, split_rows, write_ledger_file

@@ -1,8 +1,8 @@
-"""Publishing against a ledger: claim, check, publish, commit. Whatever is killed in between is brought to one end or the other.
+"""Publishing against a ledger: check, claim, publish, commit. Whatever is killed in between is brought to one end or the other.
 
     rows written, record left            the run's files lie in the ledger's folder, and no reader sees them
-    claim                                one commit, without rows: this run, and no other, may publish now
     check                                what others committed since this run read the ledger must hold none of its synthetic text
+    claim                                one commit without rows, for the version that was checked: this run, and no other, may publish now
     publish                              the dataset becomes visible
     commit                               one commit: the rows, the run's id, the end of the claim
 
@@ -14,14 +14,10 @@ its holder; on object stores, which have no locks, a claim stands until its run 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,49 +25,17 @@ import pyarrow as pa
 
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, PARTITIONED_BY, Snapshot, deltalake, open_table, place, snapshot_of
+from pipeline.ledger_records import PendingRun, delete_file, forget_record, hold_record, list_records, read_record, record_path, run_number, try_lock
 from pipeline.publishing import published_manifest
 from transforms.find_earlier import EARLIER_SCHEMA, PASS_KEYS, LedgerReading, Probes, find_earlier, make_probes
 from transforms.ledger_files import LEDGER_SCHEMA, SYNTHETIC, LedgerFile, lookup_keys, matrix_of, read_ledger_file
 from transforms.records import make_addresses
-from transforms.storage import beam_filesystems, is_local, join_path, open_binary, write_whole
+from transforms.storage import join_path
 
-PENDING = ("_headwater", "pending")
-"""Folder of the records, in the ledger's; readers of Delta tables pass over names that begin with an underscore."""
 WAIT_SECONDS = 60.0
 """How long a run waits for another that is publishing: an exchange of folders takes less than a second."""
 POLL_SECONDS = 0.2
 _MAX_ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class PendingRun:
-    """A run that is about to publish: what another needs to bring it to an end."""
-
-    run_id: str
-    """Names the run."""
-    cycle: str
-    """The training cycle that it publishes for."""
-    output: str
-    """Where it publishes; absolute if it is local."""
-    base_version: int
-    """Version of the ledger that it was decided by."""
-    files: tuple[LedgerFile, ...]
-    """Its rows, as written to the ledger's folder."""
-    min_similarity: float = 0.7
-    """Similarity from which its synthetic text may not be what another run has published meanwhile."""
-    ignored_runs: tuple[str, ...] = ()
-    """Runs whose dataset it replaces."""
-    host: str = ""
-    """The machine that publishes."""
-    claimed_at: str = ""
-    """When it began to publish, UTC."""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Figures of its cycle report, which later cycles are compared with."""
-
-    @property
-    def num_rows(self) -> int:
-        """Documents that it publishes."""
-        return sum(file.num_rows for file in self.files)
 
 
 def publish_and_commit(url: str, run: PendingRun, publish: Callable[[], str]) -> str:
@@ -79,12 +43,11 @@ def publish_and_commit(url: str, run: PendingRun, publish: Callable[[], str]) ->
 
     `publish` must make the dataset visible with a manifest that names the run, and may be repeated. Safe to repeat after any interruption.
     Raises LedgerConflict, before anything is published, if another run has published some of the same synthetic text since `run.base_version`, or is
-    publishing for longer than `WAIT_SECONDS`. If `publish` raises and
-    the dataset is not visible, the ledger is as it was.
+    publishing for longer than `WAIT_SECONDS`. If `publish` raises and the dataset is not visible, the ledger is as it was.
     """
     if is_committed(open_table(url), run.run_id):
         return publish()
-    with _hold_record(url, run):
+    with hold_record(url, run):
         try:
             _claim(url, run)
             published = publish()
@@ -92,7 +55,7 @@ def publish_and_commit(url: str, run: PendingRun, publish: Callable[[], str]) ->
             settle(url, run)
             raise
         _commit_rows(url, run)
-    _forget(url, run)
+    forget_record(url, run)
     return published
 
 
@@ -104,10 +67,10 @@ def is_committed(table: Any, run_id: str) -> bool:
 def recover(url: str) -> list[str]:
     """Brings every run that died while publishing to an end; what was done, a sentence each. Runs that live are left alone."""
     done = []
-    for path in _records(url):
-        with _try_lock(path) as dead:
+    for path in list_records(url):
+        with try_lock(path) as dead:
             if dead:
-                run = _read_record(path)
+                run = read_record(path)
                 if run is not None:
                     done.append(settle(url, run))
     holder = open_table(url).transaction_version(CLAIM) or 0
@@ -118,8 +81,8 @@ def recover(url: str) -> list[str]:
 
 def release(url: str, run_id: str) -> str:
     """Brings run `run_id` to an end whether it lives or not, and says how. For object stores: make sure first that it is dead."""
-    for path in _records(url):
-        run = _read_record(path)
+    for path in list_records(url):
+        run = read_record(path)
         if run is not None and run.run_id == run_id:
             return settle(url, run)
     raise LedgerConflict(f"{url}: no run {run_id!r} is publishing there; `headwater ledger show` lists the runs that did")
@@ -127,7 +90,7 @@ def release(url: str, run_id: str) -> str:
 
 def settle_run(url: str, run_id: str) -> None:
     """Settles run `run_id` if it left a record: what is left to do where its last step is repeated."""
-    run = _read_record(_record_path(url, run_number(run_id)))
+    run = read_record(record_path(url, run_number(run_id)))
     if run is not None:
         settle(url, run)
 
@@ -135,7 +98,7 @@ def settle_run(url: str, run_id: str) -> None:
 def delete_rows(url: str, files: Sequence[LedgerFile]) -> None:
     """Deletes files that were written for the ledger and will not be committed."""
     for file in files:
-        _delete(join_path(place(url), *file.path.split("/")))
+        delete_file(join_path(place(url), *file.path.split("/")))
 
 
 def settle(url: str, run: PendingRun) -> str:
@@ -149,13 +112,8 @@ def settle(url: str, run: PendingRun) -> str:
         _end_claim(url, run)
         delete_rows(url, run.files)
         said = f"run {run.run_id} ended before it published: nothing of it is left in the ledger"
-    _forget(url, run)
+    forget_record(url, run)
     return said
-
-
-def run_number(run_id: str) -> int:
-    """A positive integer below 2**62 that stands for the run while it claims the ledger."""
-    return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big") >> 2 or 1
 
 
 def run_application(run_id: str) -> str:
@@ -225,10 +183,10 @@ def _claim(url: str, run: PendingRun) -> None:
 
 def _wait_for(url: str, holder: int, give_up: float) -> None:
     """Returns when the claim may have changed: the holder was dead and is settled, or some time has passed. Raises LedgerConflict after `give_up`."""
-    path = _record_path(url, holder)
-    run = _read_record(path)
+    path = record_path(url, holder)
+    run = read_record(path)
     if run is not None:
-        with _try_lock(path) as dead:
+        with try_lock(path) as dead:
             if dead:
                 settle(url, run)
                 return
@@ -244,7 +202,7 @@ def _wait_for(url: str, holder: int, give_up: float) -> None:
 def _end_orphan(url: str, holder: int) -> bool:
     """Ends the claim of run number `holder` if it has no record: a run leaves its record before it claims, and until it has ended its claim."""
     table = open_table(url)
-    if table.transaction_version(CLAIM) != holder or _read_record(_record_path(url, holder)) is not None:
+    if table.transaction_version(CLAIM) != holder or read_record(record_path(url, holder)) is not None:
         return False
     try:
         _write(table, [], {CLAIM: 0}, {"headwater": {"event": "abandon", "run": "", "cycle": "", "output": ""}})
@@ -317,84 +275,3 @@ def _probes_of(addresses: np.ndarray, rows: pa.Table, reading: LedgerReading) ->
     bands, valid = matrix_of(rows["bands"], 4 * (reading.bands + reading.extra_bands))
     signatures, _ = matrix_of(rows["signature"], reading.num_hashes)
     return make_probes(addresses, hashes, signatures, valid, lookup_keys(hashes, bands.view("<u4"), valid))
-
-
-# Records of runs that are publishing
-
-
-def _record_path(url: str, number: int) -> str:
-    return join_path(place(url), *PENDING, f"{number:016x}.json")
-
-
-@contextlib.contextmanager
-def _hold_record(url: str, run: PendingRun) -> Iterator[None]:
-    path = _record_path(url, run_number(run.run_id))
-    stated = json.dumps(asdict(run)).encode()
-    if not is_local(path):
-        with write_whole(path) as file:
-            file.write(stated)
-        yield
-        return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    # Locked before it has its name: at no moment does it look as if its run were dead.
-    with open(f"{path}.partial", "wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        held.write(stated)
-        held.flush()
-        os.fsync(held.fileno())
-        os.rename(held.name, path)
-        yield
-
-
-@contextlib.contextmanager
-def _try_lock(path: str) -> Iterator[bool]:
-    """Whether the run of this record is dead, which can be known on a local disk alone; it is locked meanwhile."""
-    if not is_local(path):
-        yield False
-        return
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        yield False
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def _read_record(path: str) -> PendingRun | None:
-    try:
-        with contextlib.closing(open_binary(path)) as file:
-            stated = json.loads(file.read())
-    except FileNotFoundError:
-        return None
-    files = tuple(LedgerFile(**file) for file in stated.pop("files"))
-    return PendingRun(**{**stated, "files": files, "ignored_runs": tuple(stated["ignored_runs"])})
-
-
-def _records(url: str) -> list[str]:
-    folder = join_path(place(url), *PENDING)
-    if is_local(folder):
-        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")) if os.path.isdir(folder) else []
-    return sorted(found.path for found in beam_filesystems().match([join_path(folder, "*.json")])[0].metadata_list)
-
-
-def _forget(url: str, run: PendingRun) -> None:
-    _delete(_record_path(url, run_number(run.run_id)))
-
-
-def _delete(path: str) -> None:
-    if is_local(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    elif beam_filesystems().exists(path):
-        beam_filesystems().delete([path])
-
-
-def this_host() -> str:
-    """The name of this machine."""
-    return socket.gethostname()

@@ -9,9 +9,10 @@ from typing import Any
 
 from pipeline.alarms import attribute, evaluate, raise_tripped
 from pipeline.cycle_report import NO_GENERATOR, CycleFacts, Survey, build_report, figures_of, leave_out, reference_of, report_figures, shares_by
-from pipeline.ledger_commit import delete_rows, publish_and_commit, settle_run, this_host
+from pipeline.ledger_commit import delete_rows, publish_and_commit, settle_run
 from pipeline.ledger_history import keep_reference
 from pipeline.ledger_job import LedgerJob, LedgerRun
+from pipeline.ledger_records import this_host
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunFacts
 from transforms.records import Reason

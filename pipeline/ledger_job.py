@@ -9,9 +9,10 @@ from classifiers.diversity import TailReference
 from pipeline.alarms import Alarm, check_cycles
 from pipeline.errors import UsageError
 from pipeline.ledger import Snapshot, open_ledger, read_ledger
-from pipeline.ledger_commit import PendingRun, recover
+from pipeline.ledger_commit import recover
 from pipeline.ledger_history import earlier_figures, load_reference, replaced_runs
 from pipeline.ledger_queries import keys_of
+from pipeline.ledger_records import PendingRun
 from pipeline.recipe import Recipe
 from transforms.find_earlier import LedgerReading
 from transforms.find_parents import NO_LINEAGE, Lineage

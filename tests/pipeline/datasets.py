@@ -12,8 +12,9 @@ from classifiers.scorers import ScoreSettings
 from classifiers.signature import SignatureScorer
 from classifiers.text_batch import TextBatch
 from pipeline.ledger import open_ledger
-from pipeline.ledger_commit import PendingRun, publish_and_commit
+from pipeline.ledger_commit import publish_and_commit
 from pipeline.ledger_queries import keys_of
+from pipeline.ledger_records import PendingRun
 from tests.texts import prose
 from tests.transforms.ledger_rows import write_rows
 from transforms.ledger_files import make_rows

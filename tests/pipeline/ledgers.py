@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.ledger import LedgerKeys, open_ledger
-from pipeline.ledger_commit import PendingRun, publish_and_commit
+from pipeline.ledger_commit import publish_and_commit
+from pipeline.ledger_records import PendingRun
 from tests.transforms.ledger_rows import rows_of_documents, write_rows
 from tests.transforms.shard_files import BANDS, HASHES, Document, random_signature
 from transforms.ledger_files import LedgerFile

@@ -17,6 +17,7 @@ from pipeline.ledger_commit import publish_and_commit
 from pipeline.ledger_flags import add_ledger_commands
 from pipeline.ledger_history import earlier_figures, keep_reference, load_reference, published_runs, replaced_runs
 from pipeline.ledger_queries import show_ledger, trace_id, trace_text
+from pipeline.ledger_records import hold_record
 from pipeline.ledger_upkeep import compact_ledger, verify_ledger, withdraw
 from tests.pipeline.datasets import SETTINGS, SHARD, publish_dataset, record, records, stage_dataset
 from tests.texts import edited, prose
@@ -172,7 +173,7 @@ def test_a_ledger_that_agrees_with_its_datasets_has_no_faults(made, capsys):
 
 def test_verify_brings_a_dead_run_to_its_end(copied, capsys):
     staged, publish = stage_dataset(copied / "ledger", copied / "three", records("late", range(400, 404)), "run-3", "c3")
-    with ledger_commit._hold_record(str(copied / "ledger"), staged):
+    with hold_record(str(copied / "ledger"), staged):
         ledger_commit._claim(str(copied / "ledger"), staged)
         publish()
     assert verify_ledger(str(copied / "ledger")) == []
@@ -277,6 +278,6 @@ def test_the_first_reference_is_kept_for_good(tmp_path):
 
 def test_a_run_on_an_object_store_is_released_by_its_id(copied, capsys):
     staged, _ = stage_dataset(copied / "ledger", copied / "three", records("late", range(400, 404)), "run-3", "c3")
-    with ledger_commit._hold_record(str(copied / "ledger"), staged):
+    with hold_record(str(copied / "ledger"), staged):
         run("release", copied / "ledger", "--run_id=run-3")
     assert "ended before it published" in capsys.readouterr().out

@@ -14,7 +14,8 @@ import pytest
 from pipeline import ledger_commit
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, open_ledger, open_table
-from pipeline.ledger_commit import PendingRun, is_committed, publish_and_commit, recover, release, run_number, settle
+from pipeline.ledger_commit import is_committed, publish_and_commit, recover, release, settle
+from pipeline.ledger_records import PendingRun, hold_record, run_number
 from pipeline.publishing import published_manifest
 from tests.pipeline.ledgers import KEYS, commit, ids_of, pending, publisher, stage, texts
 from tests.transforms.shard_files import vary
@@ -263,7 +264,7 @@ def _prepare(ledger, output):
 
 def test_the_next_run_brings_a_dead_one_to_its_end_before_it_publishes(ledger, tmp_path):
     dead = pending(ledger, tmp_path / "dead", stage(ledger, texts("a", 20), "dead"), "dead")
-    with ledger_commit._hold_record(str(ledger), dead):
+    with hold_record(str(ledger), dead):
         ledger_commit._claim(str(ledger), dead)
         publisher(tmp_path / "dead", "dead")()
     assert ids_of(ledger) == []
@@ -286,7 +287,7 @@ def test_recovery_leaves_a_living_run_alone(ledger, tmp_path):
 def test_recovery_says_what_it_did(ledger, tmp_path):
     lost, found = (pending(ledger, tmp_path / name, stage(ledger, texts(name, 20), name), name) for name in ("lost", "found"))
     for run in (lost, found):
-        with ledger_commit._hold_record(str(ledger), run):
+        with hold_record(str(ledger), run):
             pass
     publisher(tmp_path / "found", "found")()
     said = recover(str(ledger))
@@ -298,7 +299,7 @@ def test_recovery_says_what_it_did(ledger, tmp_path):
 
 def test_a_claim_without_a_record_is_ended(ledger, tmp_path):
     run = pending(ledger, tmp_path / "out", stage(ledger, texts("a", 20), "run-1"), "run-1")
-    with contextlib.suppress(FileNotFoundError), ledger_commit._hold_record(str(ledger), run):
+    with contextlib.suppress(FileNotFoundError), hold_record(str(ledger), run):
         ledger_commit._claim(str(ledger), run)
     records(ledger)[0].unlink()
     assert recover(str(ledger)) == ["a claim without a record is ended"]
@@ -308,7 +309,7 @@ def test_a_claim_without_a_record_is_ended(ledger, tmp_path):
 
 def test_a_run_can_be_released_by_hand(ledger, tmp_path):
     run = pending(ledger, tmp_path / "out", stage(ledger, texts("a", 20), "run-1"), "run-1")
-    with ledger_commit._hold_record(str(ledger), run):
+    with hold_record(str(ledger), run):
         ledger_commit._claim(str(ledger), run)
         assert "ended before it published" in release(str(ledger), "run-1")
     assert not assert_consistent(ledger, tmp_path / "out", run)

@@ -64,7 +64,7 @@ class TailReference:
     words: np.ndarray
     """uint64, ascending: hashes of the rare words."""
     types_per_group: float
-    """Of these, how many different ones a group of the reference itself holds on average."""
+    """Of these, how many different ones a group of other text of the reference holds on average."""
 
 
 @dataclass(frozen=True)
@@ -133,20 +133,25 @@ def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None
 
 
 def make_reference(excerpts: Excerpts) -> TailReference:
-    """The tail of the excerpts' vocabulary. Raises ValueError where there are fewer than `MIN_GROUPS` groups or there is no tail."""
+    """The tail of the excerpts' vocabulary. Raises ValueError where there are fewer than `MIN_GROUPS` groups or there is no tail.
+
+    One half of the groups says which words are rare, the other how many of them other text of the same people holds: so that texts drawn anew
+    have a coverage of 1, and these texts themselves one that means nothing.
+    """
     groups = min(len(excerpts.rows) // GROUP_EXCERPTS, MAX_GROUPS)
     if groups < MIN_GROUPS:
         needed = MIN_GROUPS * GROUP_EXCERPTS
         raise ValueError(f"{len(excerpts.rows)} texts of {EXCERPT_WORDS} words are too few for a reference; give at least {needed}")
-    words = excerpts.words[: groups * GROUP_EXCERPTS]
+    by_group = excerpts.words[: groups * GROUP_EXCERPTS].reshape(groups, -1)
+    words, others = by_group[: groups // 2], by_group[groups // 2 :]
     types, counts = np.unique(words, return_counts=True)
     order = np.lexsort((types, -counts))
     head = int(np.searchsorted(np.cumsum(counts[order]), HEAD_SHARE * words.size)) + 1
     tail = np.sort(types[order[head:]])
-    if not len(tail):
+    held = float(np.mean([np.isin(np.unique(group), tail).sum() for group in others]))
+    if not held:
         raise ValueError("the reference has no rare words: its texts repeat one another")
-    held = [np.isin(np.unique(group), tail).sum() for group in words.reshape(groups, -1)]
-    return TailReference(tail, float(np.mean(held)))
+    return TailReference(tail, held)
 
 
 def compression_ratio(texts: Sequence[bytes]) -> float:

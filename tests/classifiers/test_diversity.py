@@ -171,7 +171,7 @@ def test_lost_rare_words_are_seen_as_lost_tail(varied):
     reference = make_reference(excerpts_of(human))
     again = measure_diversity(excerpts_of([with_rare(text, 0.2) for text in varied]), reference)["tail_coverage"]
     lost = measure_diversity(excerpts_of([with_rare(text, 0.02) for text in varied]), reference)["tail_coverage"]
-    assert measure_diversity(excerpts_of(human), reference)["tail_coverage"].value == pytest.approx(1)
+    assert again.value == pytest.approx(1, abs=0.15)
     assert lost.value < 0.5 * again.value
 
 

@@ -79,7 +79,8 @@ def test_a_detector_without_thresholds_stops_before_anything_is_read(headwater, 
 
 def test_a_cascade_tells_the_manifest_what_went_deep_and_a_remix_remembers(headwater, corpus, tmp_path, monkeypatch):
     from classifiers import ai_detector
-    from classifiers.calibrate import calibrate_on
+    from classifiers.calibrate import score_human_text
+    from classifiers.calibration import calibrate
     from classifiers.cascade import CascadeDetector, CascadeSettings
     from tests.classifiers.fake_detectors import WordShareDetector
     from transforms import score_documents
@@ -88,7 +89,8 @@ def test_a_cascade_tells_the_manifest_what_went_deep_and_a_remix_remembers(headw
     cascade = CascadeDetector(fast, deep, CascadeSettings(-3.5, -3.35, 0.1, (0.0, 1.0, 1.0), fast.version, deep.version))
     monkeypatch.setattr(ai_detector, "make_detector", lambda spec, **settings: cascade)
     monkeypatch.setattr(score_documents, "_made", {})
-    calibration = calibrate_on(ai_detector.AiDetectorScorer(cascade), {"own": [f"words enough {n} " * 40 for n in range(300)]})
+    scores = score_human_text(ai_detector.AiDetectorScorer(cascade), [f"words enough {n} " * 40 for n in range(300)])
+    calibration = calibrate({"own": scores}, cascade.version)
     (tmp_path / "own.json").write_bytes(calibration.to_json())
     flags = [f"--calibration={tmp_path}/own.json", "--on_shortage=shrink"]
     ran = headwater("curate", *inputs(corpus), f"--output={tmp_path}/out", "--ai_detector=cascade", *flags)

@@ -48,7 +48,7 @@ def slow_c4(text: str) -> dict:
     return found
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.one_of(any_texts, st.lists(st.sampled_from(LINES), max_size=8).map("\n".join)))
 def test_by_datatroves_words_the_counts_are_datatroves(text):
     made = scores(text, "datatrove")

@@ -160,7 +160,7 @@ def slow_loop(words: list[str]) -> int:
     return longest
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from("abc"), max_size=40))
 def test_a_loop_found_is_one_and_no_longer_than_the_longest(letters):
     share = scores(" ".join(letters))["loop_char_share"]

@@ -130,6 +130,7 @@ def trial_table(trials: Sequence[Trial]) -> dict[str, dict]:
     rows = {f"{share:.0%} machine text": [one for one in trials if abs(one.share - share) < 0.02] for share in TRIED_SHARES}
     rows["both of one set"] = [one for one in trials if one.human_set == one.machine_set]
     rows["of two sets"] = [one for one in trials if one.human_set != one.machine_set]
+    rows["of sets never trained on"] = [one for one in trials if {one.human_set, one.machine_set} <= set(UNSEEN_SETS)]
     rows["all"] = list(trials)
     return {
         name: {

@@ -130,7 +130,7 @@ def test_impossible_settings_are_refused(change, message):
 def test_the_shipped_cascade_was_fitted_to_the_shipped_fast_detector():
     settings = read_settings(weights_file(SETTINGS_FILE))
     assert settings.fast == make_detector("fast").version and settings.deep.startswith("deep-")
-    assert 0 < settings.deep_share <= 0.08
+    assert 0 < settings.deep_share <= 0.06
     assert detector_calibration("cascade").detector.startswith("cascade-")
 
 

@@ -190,7 +190,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--ai_detector", default="fast", choices=("fast", "deep", "cascade"), help="what to fit; cascade: the band between the shipped tiers"
     )
     train.add_argument(
-        "--max_deep_share", type=float, default=0.08, help="cascade: share of texts that may go to the deep detector, above 0, at most 1"
+        "--max_deep_share", type=float, default=0.06, help="cascade: share of texts that may go to the deep detector, above 0, at most 1"
     )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")

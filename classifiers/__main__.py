@@ -84,12 +84,17 @@ def _make_scorer(options: argparse.Namespace) -> AiDetectorScorer:
 
 
 def _run_calibrate(options: argparse.Namespace) -> None:
-    from classifiers.calibrate import calibrate_on, describe, read_human_globs
+    from classifiers.calibrate import by_turns, describe, print_by_turns, read_sources, score_human_text
+    from classifiers.calibration import calibrate
 
     scorer = _make_scorer(options)
     edges = tuple(int(edge) for edge in options.edges.split(","))
-    calibration = calibrate_on(scorer, read_human_globs(options.human), edges)
+    sources, max_texts_per_source = read_sources(options.human, options.data)
+    scores = {name: score_human_text(scorer, texts) for name, texts in sources.items()}
+    calibration = calibrate(scores, scorer.version, edges, max_texts_per_source)
     describe(calibration, options.max_false_positive_rate, print)
+    if options.by_turns:
+        print_by_turns(by_turns(scores, options.max_false_positive_rate, edges, max_texts_per_source), edges, print)
     if options.output:
         _write(options.output, calibration.to_json())
 
@@ -197,7 +202,9 @@ def _make_parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_run_train)
 
     calibrate = commands.add_parser("calibrate", help="thresholds that keep a false-positive rate on your own human text")
-    calibrate.add_argument("--human", action="append", required=True, metavar="GLOB", help="JSON lines with a field text; repeat for each source")
+    calibrate.add_argument("--human", action="append", metavar="GLOB", help="JSON lines with a field text; repeat for each source")
+    calibrate.add_argument("--data", default="", help="instead: folder of the labelled sets, of which the held-out human text is taken")
+    calibrate.add_argument("--by_turns", action="store_true", help="also the share flagged of each source by thresholds from the others")
     calibrate.add_argument("--output", default="", help="file for the thresholds; without it they are only printed")
     calibrate.add_argument("--edges", default="50,100,200,400", help="first word count of each length group")
     calibrate.set_defaults(run=_run_calibrate)

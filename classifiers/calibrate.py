@@ -1,13 +1,14 @@
 """Reads human text, scores it and makes the thresholds that keep the promise (`classifiers.calibration`)."""
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from classifiers.ai_detector import AiDetectorScorer
-from classifiers.calibration import DEFAULT_EDGES, Calibration, calibrate
+from classifiers.calibration import DEFAULT_EDGES, Calibration, calibrate, judge
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, find_set, fraction_of, read_records, read_set
+from classifiers.metrics import wilson_interval
 from classifiers.text_batch import TextBatch
 from classifiers.train import is_held_out
 
@@ -53,7 +54,19 @@ def read_held_out_human(folder: str, sets: Sequence[str] = MIXED_SETS + HUMAN_SE
     return sources
 
 
-def calibrate_on(scorer: AiDetectorScorer, sources: dict[str, list[str]], edges: Sequence[int] = DEFAULT_EDGES) -> Calibration:
+def read_sources(patterns: Sequence[str] | None, folder: str) -> tuple[dict[str, list[str]], int | None]:
+    """Human texts of each source, and how many of one may count in a length group: the globs' (all), or those that ship thresholds rest on.
+
+    Raises ValueError unless either `patterns` or `folder` is given; what `read_human_globs` and `read_held_out_human` raise.
+    """
+    if bool(patterns) == bool(folder):
+        raise ValueError("give either --human GLOB, once for each source of human text, or --data FOLDER of the labelled sets")
+    if patterns:
+        return read_human_globs(patterns), None
+    return {name: [text.text for text in texts] for name, texts in read_held_out_human(folder).items()}, SHIPPED_TEXTS_PER_SOURCE
+
+
+def calibrate_on(scorer: AiDetectorScorer, sources: Mapping[str, Sequence[str]], edges: Sequence[int] = DEFAULT_EDGES) -> Calibration:
     """Thresholds of `scorer` from all human texts of all sources."""
     return calibrate({name: score_human_text(scorer, texts) for name, texts in sources.items()}, scorer.version, edges)
 
@@ -68,6 +81,44 @@ def calibrate_shipped(
     held_out = {name: first_of_each_length(texts, max_scored) for name, texts in read_held_out_human(folder, sets).items()}
     scores = {name: score_human_text(scorer, [text.text for text in texts]) for name, texts in held_out.items()}
     return calibrate(scores, scorer.version, DEFAULT_EDGES, SHIPPED_TEXTS_PER_SOURCE)
+
+
+def by_turns(
+    scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    max_false_positive_rate: float,
+    edges: Sequence[int] = DEFAULT_EDGES,
+    max_texts_per_source: int | None = None,
+) -> dict[str, list[dict]]:
+    """What the promise is worth for text of another origin: the realised rate of each source under thresholds from all the others.
+
+    `scores` are as `score_human_text` gives them. For each source one row a length group: `texts` that could be judged, `flagged` of
+    them, `rate` and its 95 % `interval` (Wilson); nan where no text could be judged. Raises ValueError with fewer than two sources, or
+    for a rate that cannot be promised.
+    """
+    if len(scores) < 2:
+        raise ValueError(f"by turns each source is judged by the others: give at least two sources, not {len(scores)}")
+    rows: dict[str, list[dict]] = {}
+    for name, (probability, words) in scores.items():
+        others = {other: some for other, some in scores.items() if other != name}
+        thresholds = calibrate(others, "by turns", edges, max_texts_per_source).thresholds(max_false_positive_rate)
+        flagged, judged = judge(probability, words, thresholds)
+        group = np.searchsorted(np.array(thresholds.edges), words, side="right") - 1
+        rows[name] = [_realised(flagged, judged & (group == index)) for index in range(len(thresholds.edges))]
+    return rows
+
+
+def print_by_turns(rows: Mapping[str, Sequence[Mapping]], edges: Sequence[int], report: Callable[[str], None]) -> None:
+    """The table of `by_turns`: one line a source, one column a length group, each with the number of texts judged."""
+    report("human texts flagged, of those judged, by thresholds from all other sources:")
+    report(" " * 34 + "".join(f"{f'from {edge} words':>18}" for edge in edges))
+    for name, groups in rows.items():
+        cells = [f"{row['rate']:.3f} of {row['texts']:,}" if row["texts"] else "-" for row in groups]
+        report(f"  {name[-32:]:<32}" + "".join(f"{cell:>18}" for cell in cells))
+
+
+def _realised(flagged: np.ndarray, judged: np.ndarray) -> dict:
+    texts, found = int(judged.sum()), int((flagged & judged).sum())
+    return {"texts": texts, "flagged": found, "rate": found / texts if texts else float("nan"), "interval": wilson_interval(found, texts)}
 
 
 def first_of_each_length(texts: Sequence[LabelledText], count: int | None) -> list[LabelledText]:

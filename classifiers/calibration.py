@@ -6,7 +6,9 @@ then at most a, for any distribution and any detector. Where n is too small for 
 the first group, nothing is judged.
 
 With several sources of human text the promise holds for their mixture, in which a source may be limited to so many texts that no
-single one decides. It does not hold for each source by itself: whoever needs it for one kind of text calibrates on that kind.
+single one decides, and for each source by itself that has `MIN_SOURCE_TEXTS` or more texts in a group: the threshold is the highest
+of the mixture's and theirs. Of a source too small for a rate no text is flagged. For a kind of text that no source resembles nothing
+is promised: whoever has such text calibrates on it.
 
 *Source:* Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", section 4 (Mondrian conformal predictors);
 length groups for AI-text detection: arXiv 2505.05084.
@@ -29,6 +31,8 @@ RATES = tuple(sorted({float(f"{rate:.3g}") for rate in np.geomspace(LOWEST_RATE,
 """Rates whose thresholds are kept; a rate between two takes the smaller one's threshold, which keeps its promise too."""
 DEFAULT_EDGES = (50, 100, 200, 400)
 """First word count of each length group; the last group has no upper end."""
+MIN_SOURCE_TEXTS = 50
+"""Texts in a length group from which on a source is kept a promise of its own; fewer say too little, and count in the mixture only."""
 FORMAT = 1
 
 
@@ -152,18 +156,30 @@ def calibrate(
 ) -> Calibration:
     """Thresholds from human texts: for each source their probabilities (float32, nan where abstained) and words (int32).
 
-    Of each source the first `max_texts_per_source` texts of a length group count, or all. Raises ValueError for impossible edges.
+    In the mixture the first `max_texts_per_source` texts of each source in a length group count, or all; for a source's own promise
+    all of them. Raises ValueError for impossible edges.
     """
     edges = tuple(edges)
     samples: list[list[np.ndarray]] = [[] for _ in edges]
     for probability, words in scores_by_source.values():
         group = np.searchsorted(np.array(edges), words, side="right") - 1
         for index in range(len(edges)):
-            chosen = (group == index) & ~np.isnan(probability)
-            samples[index].append(np.asarray(probability, np.float64)[chosen][:max_texts_per_source])
-    pools = [np.sort(np.concatenate([np.empty(0), *sample])) for sample in samples]
-    table = tuple(tuple(conformal_threshold(pool, rate) for rate in RATES) for pool in pools)
+            samples[index].append(np.asarray(probability, np.float64)[(group == index) & ~np.isnan(probability)])
+    pools = [np.sort(np.concatenate([np.empty(0), *(sample[:max_texts_per_source] for sample in group)])) for group in samples]
+    table = tuple(_thresholds_of_group(pool, group) for pool, group in zip(pools, samples, strict=True))
     return Calibration(detector, edges, tuple(len(pool) for pool in pools), RATES, table, tuple(scores_by_source))
+
+
+def _thresholds_of_group(ascending_pool: np.ndarray, samples: Sequence[np.ndarray]) -> tuple[float, ...]:
+    """The threshold at each of `RATES`: the mixture's, or that of the source among `samples` whose threshold is highest."""
+    highest = np.array([conformal_threshold(ascending_pool, rate) for rate in RATES])
+    for sample in samples:
+        if len(sample) >= MIN_SOURCE_TEXTS:
+            ascending = np.sort(sample)
+            # Below the lowest rate that a source can promise, its highest score stands: one in n + 1 is as strict as it can be.
+            own = [conformal_threshold(ascending, max(rate, 1.0 / (len(ascending) + 1))) for rate in RATES]
+            highest = np.maximum(highest, own)
+    return tuple(highest.tolist())
 
 
 def conformal_threshold(ascending_scores: np.ndarray, rate: float) -> float:

@@ -12,6 +12,7 @@ from classifiers.calibration import (
     DEFAULT_EDGES,
     HIGHEST_RATE,
     LOWEST_RATE,
+    MIN_SOURCE_TEXTS,
     RATES,
     LengthThresholds,
     calibrate,
@@ -66,12 +67,46 @@ def test_of_the_calibrating_texts_no_more_are_flagged_than_promised(rate):
         assert flagged[chosen].sum() <= rate * (chosen.sum() + 1), edge
 
 
-def test_a_limited_source_counts_with_its_first_texts_of_each_group():
+def test_in_the_mixture_a_limited_source_counts_with_its_first_texts_of_each_group():
     scores, words = human(4_000, 1)
-    limited = calibrate({"essays": (scores, words)}, "d", DEFAULT_EDGES, 100)
-    assert limited.counts == (100,) * 4
-    first = scores[(words >= 50) & (words < 100)][:100]
-    assert limited.thresholds(0.05).thresholds[0] == conformal_threshold(np.sort(first.astype(float)), 0.05)
+    few = {"mail": (np.full(MIN_SOURCE_TEXTS - 1, 0.999, np.float32), np.full(MIN_SOURCE_TEXTS - 1, 60, np.int32))}
+    limited = calibrate({"essays": (scores, words)} | few, "d", DEFAULT_EDGES, 40)
+    assert limited.counts == (80, 40, 40, 40)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rates, st.integers(0, 1_000), st.floats(0, 3))
+def test_each_source_of_enough_texts_is_kept_the_promise_by_itself(rate, seed, shift):
+    sources = {"news": human(3_000, seed), "essays": human(900, seed + 1, shift), "verse": human(30, seed + 2, shift)}
+    thresholds = calibrate(sources, "d", DEFAULT_EDGES, 250).thresholds(rate)
+    for name in ("news", "essays"):
+        scores, words = sources[name]
+        flagged, judged = judge(scores, words, thresholds)
+        for index, edge in enumerate(DEFAULT_EDGES):
+            chosen = judged & (np.searchsorted(DEFAULT_EDGES, words, side="right") - 1 == index)
+            assert chosen.sum() < MIN_SOURCE_TEXTS or flagged[chosen].sum() <= rate * (chosen.sum() + 1), (name, edge)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rates, st.integers(0, 1_000))
+def test_the_threshold_is_the_highest_of_the_mixtures_and_of_each_source(rate, seed):
+    sources = {"news": human(2_000, seed), "essays": human(900, seed + 1, 2.0)}
+    thresholds = calibrate(sources, "d").thresholds(rate).thresholds
+    kept = max(one for one in RATES if one <= rate)
+    for index in range(len(DEFAULT_EDGES)):
+        own = [scores[np.searchsorted(DEFAULT_EDGES, words, side="right") - 1 == index].astype(float) for scores, words in sources.values()]
+        mixture = conformal_threshold(np.sort(np.concatenate(own)), kept)
+        known = [conformal_threshold(np.sort(some), max(kept, 1 / (len(some) + 1))) for some in own if len(some) >= MIN_SOURCE_TEXTS]
+        assert (math.isnan(mixture) and math.isnan(thresholds[index])) or thresholds[index] == max([mixture, *known])
+
+
+def test_a_source_of_few_texts_only_counts_in_the_mixture():
+    many = human(4_000, 1)
+    few = np.full(MIN_SOURCE_TEXTS - 1, 0.9999, np.float32), np.full(MIN_SOURCE_TEXTS - 1, 60, np.int32)
+    with_few = calibrate({"news": many, "verse": few}, "d").thresholds(0.1).thresholds[0]
+    assert with_few < 0.9999
+    one_more = tuple(np.append(part, part[0]) for part in few)
+    assert calibrate({"news": many, "verse": one_more}, "d").thresholds(0.02).thresholds[0] == pytest.approx(0.9999)
 
 
 @settings(deadline=None)
@@ -103,9 +138,7 @@ def test_too_few_texts_for_the_rate_are_not_judged():
 
 def test_short_abstained_and_unknown_groups_are_neither_judged_nor_flagged():
     thresholds = LengthThresholds(0.01, (50, 100), (0.5, math.nan), "x")
-    flagged, judged = judge(
-        np.array([0.9, 0.9, np.nan, 0.9, 0.5, 0.1], np.float32), np.array([49, 50, 60, 100, 99, 99], np.int32), thresholds
-    )
+    flagged, judged = judge(np.array([0.9, 0.9, np.nan, 0.9, 0.5, 0.1], np.float32), np.array([49, 50, 60, 100, 99, 99], np.int32), thresholds)
     assert judged.tolist() == [False, True, False, False, True, True]
     assert flagged.tolist() == [False, True, False, False, False, False]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from classifiers.ai_detector import probability_of
-from classifiers.detectors import make_detector
+from classifiers.detectors import MissingExtra, make_detector
 from classifiers.prevalence import (
     DRAWS,
     LENGTH_EDGES,
@@ -203,7 +203,15 @@ def test_impossible_references_are_refused(make, message):
         make()
 
 
-def test_the_shipped_fast_detector_has_a_reference():
-    found = shipped_references()[make_detector("fast").version]
-    assert orjson.loads(to_json({found.detector: found}))["detectors"][0]["made_of"] == found.made_of
-    assert sum(one.counts.sum() for one in found.sources) > 10_000
+@pytest.mark.parametrize("spec", ["fast", "deep", "cascade"])
+def test_every_shipped_detector_has_a_reference(spec):
+    try:
+        version = make_detector(spec).version
+    except ValueError as error:
+        if not (isinstance(error, MissingExtra) or "ships with this version" in str(error)):
+            raise
+        pytest.skip(f"the detector {spec} is not here: {error}")
+    found = shipped_references().get(version)
+    assert found, f"make it: python -m classifiers reference --ai_detector {spec} --data ../shared/data --output classifiers/weights/prevalence.json"
+    assert orjson.loads(to_json({version: found}))["detectors"][0]["made_of"] == found.made_of
+    assert sum(one.counts.sum() for one in found.sources) > 1_000

@@ -170,7 +170,8 @@ def _first_dead(scored: Sequence[SplitScored], folders: Folders) -> str:
 
 def _what_helps(recipe: Recipe) -> str:
     shrink = ", give --on_shortage=shrink to publish a smaller mix" if recipe.mix.on_shortage == "fail" else ""
-    return f"Add human text, lower --human_quota{shrink}, or see `headwater plan` for what each setting would keep."
+    fresh = ", lower --min_fresh_human" if recipe.mix.min_fresh_human else ""
+    return f"Add human text, lower --human_quota{fresh}{shrink}, or see `headwater plan` for what each setting would keep."
 
 
 def now() -> str:

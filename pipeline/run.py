@@ -101,6 +101,11 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         with contextlib.closing(open_binary(manifest_path)) as file:
             manifest = json.loads(file.read())
     print_funnel(manifest)
+    if "cycle" in manifest:
+        # Imported here: a run without memory needs none of it.
+        from pipeline.cycle_report import render_report
+
+        print(render_report(manifest["cycle"]))
     elapsed = time.monotonic() - began
     print(f"Published to {output} in {elapsed:,.1f} s." if output else f"Nothing was written: this is a plan, made in {elapsed:,.1f} s.")
     return manifest

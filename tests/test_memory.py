@@ -269,3 +269,27 @@ def test_a_run_that_is_killed_leaves_what_the_next_one_brings_to_its_end(headwat
     assert again.code == (2 if is_published else 0), again.err
     assert [run.rows for run in published_runs(str(tmp_path / "ledger"))] == [210]
     assert verify_ledger(str(tmp_path / "ledger"), [str(tmp_path / "out")]) == []
+
+
+def test_a_share_of_fresh_human_text_is_planned_and_reported(headwater, programme, tmp_path):
+    # Of 160 human texts the second cycle has 130 new ones: at a share of .95 these carry 136, so 6 that were published before.
+    ledger = f"--ledger={tmp_path}/ledger"
+    assert headwater("remix", f"--scored={programme}/one/scored", f"--output={tmp_path}/one", ledger, "--cycle=c1").code == 0
+    second = ["remix", f"--scored={programme}/two/scored", ledger, "--cycle=c2", "--min_fresh_human=0.95"]
+    ran = headwater(*second, f"--output={tmp_path}/two")
+    assert ran.code == 0, ran.err
+    out = ids(published(tmp_path / "two"))
+    assert {one["id"] for one in NEW_HUMAN} <= out and len(out & {one["id"] for one in HUMAN}) == 6
+    left = [row for row in rejected(tmp_path / "two").to_pylist() if row["reason"] == "not_fresh"]
+    assert len(left) == 24 and {(row["stage"], round(row["value"], 4), round(row["limit"], 4)) for row in left} == {
+        ("mix", round(130 / 160, 4), 0.95)
+    }
+    assert "not_fresh" in ran.out and "Cycle c2" in ran.out
+    assert manifest(tmp_path / "two")["cycle"]["figures"]["fresh_share"] == pytest.approx(130 / 136, abs=1e-3)
+
+
+def test_too_little_fresh_human_text_stops_the_run(headwater, programme, tmp_path):
+    flags = ["--min_fresh_human=1", "--human_quota=0.9", "--max_documents=150"]
+    ran = headwater("remix", f"--scored={programme}/one/scored", f"--output={tmp_path}/none", f"--ledger={programme}/ledger", "--cycle=c3", *flags)
+    assert ran.code == 4 and "too little fresh human text" in ran.err and "lower --min_fresh_human" in ran.err
+    assert not (tmp_path / "none").exists()

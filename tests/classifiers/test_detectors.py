@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from classifiers import detectors
 from classifiers.ai_detector import AiDetectorScorer, detector_fields
 from classifiers.detectors import DETECTORS, DetectorSettings, MissingExtra, detector_calibration, make_detector, parse_detector, require_extra
 from classifiers.fast_model import FastModel
@@ -34,6 +35,8 @@ def test_a_name_of_the_wrong_form_is_refused_with_the_right_one(spec, wanted):
 
 @pytest.mark.parametrize("spec", ["hf:x", "lm:x", "deep", "cascade"])
 def test_missing_libraries_are_an_error_with_the_install_line(spec, monkeypatch):
+    # A detector that an earlier test loaded is kept, and needs nothing more.
+    detectors._shared_detector.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     extra = "torch" if ":" in spec else "deep"
     with pytest.raises(MissingExtra, match=rf'ai_detector {spec} needs .*: pip install "headwater\[{extra}\]"'):

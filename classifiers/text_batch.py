@@ -34,6 +34,8 @@ class TextBatch:
         """int64[n + 1]: text i is `utf8[offsets[i]:offsets[i + 1]]`. A slice starts where its parent's bytes do, so not always at 0."""
         self.utf8 = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
         """uint8: the bytes that `offsets` point into, read-only."""
+        # Whatever Arrow says of the buffer: a kernel is compiled once for read-only bytes and once more for others.
+        self.utf8.flags.writeable = False
         self._derived: dict[object, object] = {}
 
     @classmethod

@@ -118,6 +118,9 @@ def _run_demo(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any
         # A quota and shards that have something to do: the examples hold more good synthetic text than this quota lets in.
         parsed.human_quota = parsed.human_quota or "0.75"
         parsed.num_shards = parsed.num_shards or 4
+        # Scorers that the examples have nothing for are left out: compiling their kernels, once a machine, takes a third of a first demo.
+        scorers = [name for name in default_tables()["score"]["scorers"] if name not in ("c4", "fineweb", "personal_data")]
+        parsed.set = [f"score.scorers={json.dumps(scorers)}", *(parsed.set or ())]
         parsed.command = "curate"
         return run_command(parsed, command_line)
 

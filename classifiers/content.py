@@ -5,13 +5,12 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import xxhash
-from numba import njit
 
 from classifiers.datatrove_words import splitter_version, words_of
 from classifiers.pretokens import PRETOKENS
 from classifiers.splitters import HEADWATER
+from classifiers.strip_spans import strip_spans
 from classifiers.text_batch import TextBatch
-from classifiers.words import SPACE, TABLE_SIZE, code_point_tables
 
 TOKENIZER_CHUNK = 256
 """Texts given to a Hugging Face tokenizer at a time: bounds its memory."""
@@ -59,38 +58,7 @@ class ContentHashScorer:
 
 def strip_whitespace(utf8: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last-but-one byte (int64[n] each) of every text without the white space (`str.isspace`) at its ends."""
-    begins, ends = np.empty(len(offsets) - 1, np.int64), np.empty(len(offsets) - 1, np.int64)
-    _strip(utf8, offsets, code_point_tables()[0], begins, ends)
-    return begins, ends
-
-
-@njit(cache=True, nogil=True)
-def _strip(utf8, offsets, classes, begins, ends):
-    for text in range(len(offsets) - 1):
-        begin, end = offsets[text], offsets[text + 1]
-        while begin < end:
-            code_point, size = np.int64(utf8[begin]), 1
-            if 0xC2 <= code_point < 0xE0 and begin + 1 < end:
-                code_point, size = (code_point & 0x1F) << 6 | np.int64(utf8[begin + 1]) & 0x3F, 2
-            elif 0xE0 <= code_point < 0xF0 and begin + 2 < end:
-                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[begin + 1]) & 0x3F) << 6 | np.int64(utf8[begin + 2]) & 0x3F
-                size = 3
-            if code_point >= TABLE_SIZE or classes[code_point] != SPACE:
-                break
-            begin += size
-        while begin < end:
-            first = end - 1
-            while first > begin and end - first < 4 and utf8[first] & 0xC0 == 0x80:
-                first -= 1
-            code_point, size = np.int64(utf8[first]), end - first
-            if size == 2:
-                code_point = (code_point & 0x1F) << 6 | np.int64(utf8[first + 1]) & 0x3F
-            elif size == 3:
-                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[first + 1]) & 0x3F) << 6 | np.int64(utf8[first + 2]) & 0x3F
-            if size > 3 or classes[code_point] != SPACE:
-                break
-            end = first
-        begins[text], ends[text] = begin, end
+    return strip_spans(utf8, offsets[:-1], offsets[1:])
 
 
 def _load_tokenizer(path: str):

@@ -91,7 +91,13 @@ def _classify(point, table):
         return table[point]
     if 0xFE00 <= point <= 0xFE0F or point == 0xFEFF or 0xE0000 <= point <= 0xE0FFF:
         return _DROP
-    if 0x3000 <= point <= 0x303F or 0xE000 <= point <= 0xF8FF or 0xFF00 <= point <= 0xFF20 or 0xFFF0 <= point <= 0xFFFF or 0x1F000 <= point <= 0x1FAFF:
+    if (
+        0x3000 <= point <= 0x303F
+        or 0xE000 <= point <= 0xF8FF
+        or 0xFF00 <= point <= 0xFF20
+        or 0xFFF0 <= point <= 0xFFFF
+        or 0x1F000 <= point <= 0x1FAFF
+    ):
         return _SPACE
     return _OTHER_LETTER
 

@@ -224,7 +224,9 @@ def score_and_fold_texts(
 ) -> tuple[np.ndarray, list[str]]:
     """What `score_texts` gives, and each text's line (`fold_line`) with a line break at its end: the folding is done once for both."""
     sizes = np.minimum(np.diff(offsets), settings.max_words * BYTES_PER_WORD)
-    results, lines, ends = _score_and_fold(utf8, offsets, common, settings, weights, np.empty(int(folded_capacity(sizes).sum()) + len(sizes), np.uint8))
+    results, lines, ends = _score_and_fold(
+        utf8, offsets, common, settings, weights, np.empty(int(folded_capacity(sizes).sum()) + len(sizes), np.uint8)
+    )
     joined = lines[: ends[-1] if len(ends) else 0].tobytes().decode("ascii")
     stops = ends.tolist()
     return results, [joined[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from classifiers.strip_spans import strip_spans
 from classifiers.text_batch import TextBatch
-from classifiers.words import SPACE, TABLE_SIZE, code_point_tables
 
 
 @dataclass(frozen=True)
@@ -80,35 +80,4 @@ def _find_lines(utf8, offsets, newlines_only, line_offsets, begins, ends):
 
 def strip_lines(batch: TextBatch, lines: Lines) -> tuple[np.ndarray, np.ndarray]:
     """First and last-but-one byte (int64 each) of every line without the white space (`str.isspace`) at its ends."""
-    begins, ends = lines.begins.copy(), lines.ends.copy()
-    _strip_each(batch.utf8, code_point_tables()[0], begins, ends)
-    return begins, ends
-
-
-@njit(cache=True, nogil=True)
-def _strip_each(utf8, classes, begins, ends):
-    for line in range(len(begins)):
-        begin, end = begins[line], ends[line]
-        while begin < end:
-            code_point, size = np.int64(utf8[begin]), 1
-            if 0xC2 <= code_point < 0xE0 and begin + 1 < end:
-                code_point, size = (code_point & 0x1F) << 6 | np.int64(utf8[begin + 1]) & 0x3F, 2
-            elif 0xE0 <= code_point < 0xF0 and begin + 2 < end:
-                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[begin + 1]) & 0x3F) << 6 | np.int64(utf8[begin + 2]) & 0x3F
-                size = 3
-            if code_point >= TABLE_SIZE or classes[code_point] != SPACE:
-                break
-            begin += size
-        while begin < end:
-            first = end - 1
-            while first > begin and end - first < 4 and utf8[first] & 0xC0 == 0x80:
-                first -= 1
-            code_point, size = np.int64(utf8[first]), end - first
-            if size == 2:
-                code_point = (code_point & 0x1F) << 6 | np.int64(utf8[first + 1]) & 0x3F
-            elif size == 3:
-                code_point = (code_point & 0x0F) << 12 | (np.int64(utf8[first + 1]) & 0x3F) << 6 | np.int64(utf8[first + 2]) & 0x3F
-            if size > 3 or code_point >= TABLE_SIZE or classes[code_point] != SPACE:
-                break
-            end = first
-        begins[line], ends[line] = begin, end
+    return strip_spans(batch.utf8, lines.begins, lines.ends)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from tests.texts import documents, edited, write_jsonl
 
@@ -18,6 +19,10 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 # A remix in this process leaves pandas out (pipeline/lean_imports.py) unless pyarrow has found it before: so that no test depends on another.
 pa.array([0])
+
+# No test asserts a time, and the first example of a property may compile its kernels.
+settings.register_profile("headwater", deadline=None)
+settings.load_profile("headwater")
 
 
 @dataclass

@@ -29,7 +29,14 @@ def write_set(folder: Path, name: str, seeds: range, with_machine: bool = True) 
     if with_machine:
         rows += [{"id": f"m{seed}", "text": written(True, seed), "label": "machine", "generator": "made-up", "pair": seed} for seed in seeds]
         rows += [
-            {"id": f"a{seed}", "text": written(True, seed + 10**6).upper(), "label": "machine", "generator": "made-up", "attack": "loud", "pair": seed}
+            {
+                "id": f"a{seed}",
+                "text": written(True, seed + 10**6).upper(),
+                "label": "machine",
+                "generator": "made-up",
+                "attack": "loud",
+                "pair": seed,
+            }
             for seed in seeds[::4]
         ]
     (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(b"".join(orjson.dumps(row) + b"\n" for row in rows)))

@@ -113,7 +113,7 @@ def test_hostile_texts_get_a_score_or_an_abstention_in_bounded_time(scorer):
         assert abstained or 0 <= probability <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from([MACHINE, HUMAN, "", "short", *HOSTILE[5:7]]), min_size=1, max_size=6), st.integers(0, 3))
 def test_a_score_depends_neither_on_the_batch_nor_on_a_slice(texts, skipped):
     scorer = AiDetectorScorer()

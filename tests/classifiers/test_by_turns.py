@@ -21,7 +21,7 @@ def human(count, seed, shift=0.0):
     return scores, random.integers(20, 900, count).astype(np.int32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.01, 0.2), st.floats(-1, 2))
 def test_a_source_is_judged_by_the_others_alone(seed, rate, shift):
     sources = {"news": human(1_500, seed), "mail": human(900, seed + 1), "essays": human(700, seed + 2, shift)}

@@ -48,7 +48,7 @@ def slow_c4(text: str) -> dict:
     return found
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.one_of(any_texts, st.lists(st.sampled_from(LINES), max_size=8).map("\n".join)))
 def test_by_datatroves_words_the_counts_are_datatroves(text):
     made = scores(text, "datatrove")
@@ -119,7 +119,7 @@ def test_kept_lines_are_joined_without_citation_marks():
     assert keep_c4_lines(pa.array([text, "", "no"])).to_pylist() == ["The first line stays.\nThe last one stays too", "", ""]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(any_texts, st.sampled_from(LINES)), max_size=4))
 def test_kept_lines_are_lines_of_the_text(texts):
     kept = keep_c4_lines(pa.array(texts, pa.string())).to_pylist()

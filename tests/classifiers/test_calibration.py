@@ -35,7 +35,6 @@ def calibration():
     return calibrate({"essays": human(6_000, 1), "mail": human(3_000, 2, 0.5)}, "detector-1")
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=60), rates)
 def test_conformal_threshold_is_the_stated_rank(scores, rate):
     threshold = conformal_threshold(np.sort(np.array(scores)), rate)
@@ -46,7 +45,7 @@ def test_conformal_threshold_is_the_stated_rank(scores, rate):
         assert threshold == sorted(scores)[rank - 1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 400), st.integers(0, 10_000), rates)
 def test_a_fresh_text_of_the_same_kind_is_flagged_at_most_at_the_rate(count, seed, rate):
     # Exchangeability, exactly: leave each of n + 1 scores out in turn, and at most rate * (n + 1) of them are flagged.
@@ -55,7 +54,6 @@ def test_a_fresh_text_of_the_same_kind_is_flagged_at_most_at_the_rate(count, see
     assert flagged <= rate * (count + 1) + 1e-6
 
 
-@settings(deadline=None)
 @given(rates)
 def test_of_the_calibrating_texts_no_more_are_flagged_than_promised(rate):
     sources = {"essays": human(4_000, 1), "mail": human(2_000, 2, 1.0)}
@@ -74,7 +72,7 @@ def test_in_the_mixture_a_limited_source_counts_with_its_first_texts_of_each_gro
     assert limited.counts == (80, 40, 40, 40)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rates, st.integers(0, 1_000), st.floats(0, 3))
 def test_each_source_of_enough_texts_is_kept_the_promise_by_itself(rate, seed, shift):
     sources = {"news": human(3_000, seed), "essays": human(900, seed + 1, shift), "verse": human(30, seed + 2, shift)}
@@ -87,7 +85,7 @@ def test_each_source_of_enough_texts_is_kept_the_promise_by_itself(rate, seed, s
             assert chosen.sum() < MIN_SOURCE_TEXTS or flagged[chosen].sum() <= rate * (chosen.sum() + 1), (name, edge)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rates, st.integers(0, 1_000))
 def test_the_threshold_is_the_highest_of_the_mixtures_and_of_each_source(rate, seed):
     sources = {"news": human(2_000, seed), "essays": human(900, seed + 1, 2.0)}
@@ -109,7 +107,6 @@ def test_a_source_of_few_texts_only_counts_in_the_mixture():
     assert calibrate({"news": many, "verse": one_more}, "d").thresholds(0.02).thresholds[0] == pytest.approx(0.9999)
 
 
-@settings(deadline=None)
 @given(rates, rates)
 def test_thresholds_fall_as_the_rate_grows(calibration, one, other):
     low, high = sorted((one, other))

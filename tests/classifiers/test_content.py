@@ -31,13 +31,13 @@ def hashes(texts: list[str]) -> list[bytes]:
     return ContentHashScorer().score(TextBatch.of(texts))["content_hash"].to_pylist()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(any_texts, max_size=6))
 def test_content_hash_is_that_of_the_stripped_text(texts):
     assert hashes(texts) == [xxhash.xxh3_128_digest(text.strip().encode()) for text in texts]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text(st.sampled_from(" \t\n\x1e\x85\u00a0\u2028\u3000\u200b\ufeffaé漢👍"), max_size=12))
 def test_stripping_is_that_of_python(text):
     batch = TextBatch.of(["x ", text, " x"])
@@ -45,7 +45,7 @@ def test_stripping_is_that_of_python(text):
     assert batch.utf8[begins[1] : ends[1]].tobytes().decode() == text.strip()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=6), max_size=5))
 def test_stripping_malformed_utf8_stays_within_each_text(parts):
     offsets = np.cumsum([0, *map(len, parts)])
@@ -76,7 +76,7 @@ def test_sizes_count_words_and_bytes():
     assert pa.schema([(name, column.type) for name, column in columns.items()]) == SizeScorer.fields
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(any_texts, max_size=6))
 def test_sizes_of_a_text_are_alike_alone_and_in_a_batch(texts):
     together = SizeScorer().score(TextBatch.of(texts))

@@ -50,7 +50,7 @@ def test_runs_split_as_spacy_splits_them(chunk, tokens):
     assert tokens_of(chunk) == tokens
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_texts)
 def test_tokens_are_the_text_without_its_white_space(text):
     assert "".join(tokens_of(text)) == "".join(text.split())
@@ -61,7 +61,7 @@ def test_hostile_texts_are_split(text):
     assert "".join(tokens_of(text)) == "".join(text.split())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_texts)
 def test_a_token_never_crosses_white_space_and_counts_code_points(text):
     batch = TextBatch.of([text])

@@ -194,7 +194,7 @@ def test_texts_that_say_one_thing_have_no_tail():
         make_reference(excerpts_of(["again " * 80] * 128))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 5))
 def test_only_whole_groups_count(extra):
     words = np.random.default_rng(0).integers(0, 1 << 40, (2 * GROUP_EXCERPTS + extra, EXCERPT_WORDS), np.uint64)

@@ -41,7 +41,7 @@ def test_the_file_is_fasttexts_own(member, tmp_path):
     assert (odds[1::2] > 0).all() and (odds[::2] < 0).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from([line for _, line in LINES[:30]] + ["", "zzz", "0 0 0", "word " * 400]), min_size=1, max_size=8))
 def test_a_line_has_the_same_number_in_any_company(lines):
     member = trained()

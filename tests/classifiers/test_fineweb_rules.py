@@ -27,7 +27,7 @@ def slow_fineweb(text: str) -> dict[str, float]:
     }
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(any_texts)
 def test_by_datatroves_words_the_numbers_are_datatroves(text):
     assert scores(text, "datatrove") == pytest.approx(slow_fineweb(text), rel=1e-6)

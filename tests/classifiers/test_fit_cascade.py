@@ -65,7 +65,7 @@ def test_factors_are_those_that_made_the_labels():
     assert (of_fast, of_deep) == (pytest.approx(0.5, abs=0.06), pytest.approx(1.5, abs=0.12))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0, 4.5]), min_size=2, max_size=80), st.floats(0.01, 1.0))
 def test_bands_hold_at_most_the_share_unless_one_value_does_alone(values, share):
     fast = np.array(values)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.fold_marks import OPENING_BYTES, STARTS, TABLE, fold_bytes, fold_marks, folded_capacity
@@ -62,7 +62,6 @@ def test_an_opening_without_an_end_nearby_is_text():
     assert fold_marks(text).startswith("sure , the road")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_folded_text_is_plain_single_spaced_ascii_within_capacity(text):
     folded = fold_marks(text)
@@ -71,7 +70,6 @@ def test_folded_text_is_plain_single_spaced_ascii_within_capacity(text):
     assert "  " not in folded and folded == folded.strip()
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_broken_utf8_never_reads_out_of_bounds(data):
     utf8 = np.frombuffer(b"x" + data + b"y", np.uint8)
@@ -81,7 +79,6 @@ def test_broken_utf8_never_reads_out_of_bounds(data):
     assert length >= 0 and 0 <= latin <= len(data) and 0 <= foreign <= len(data)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["river", "stone", "it's", "0", ",", "."]), max_size=30))
 def test_folded_text_folds_to_itself_when_no_mark_repeats(words):
     text = " ".join(word for i, word in enumerate(words) if i == 0 or word != words[i - 1])

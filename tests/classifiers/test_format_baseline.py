@@ -24,14 +24,14 @@ def test_the_format_baseline_takes_no_texts_and_empty_texts():
     assert np.isfinite(format_features(["", "\0"])).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(alphabet="ab \n.,\"'*#-1A\u2014", max_size=60))
 def test_other_letters_in_the_same_format_change_nothing(text):
     other = text.translate(str.maketrans("ab", "xy"))
     assert (format_features([text]) == format_features([other])).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text(alphabet="ab \n.,*-1A", min_size=1, max_size=40), st.integers(2, 5))
 def test_features_are_rates_not_counts(text, times):
     once, again = format_features([text + "x", (text + "x") * times])

@@ -51,7 +51,7 @@ def without_null(scores: dict[str, float | None]) -> dict[str, float]:
     return {name: score for name, score in scores.items() if score is not None}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_texts)
 def test_kernel_agrees_with_datatroves_definitions(text):
     assert without_null(measure(text)) == pytest.approx(without_null(slow_quality(text)), rel=1e-6)

@@ -56,19 +56,19 @@ def measure(text: str) -> dict[str, float]:
     return {name: column.to_pylist()[0] for name, column in GopherRepetitionScorer().score(TextBatch.of([text])).items()}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(any_texts)
 def test_kernel_agrees_with_datatroves_definitions(text):
     assert measure(text) == pytest.approx(slow_repetition(text), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(repetitive_texts, min_size=1, max_size=6).map("".join))
 def test_kernel_agrees_where_everything_repeats(text):
     assert measure(text) == pytest.approx(slow_repetition(text), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from("ab"), max_size=120), st.integers(1, 12))
 def test_kernel_agrees_on_two_words_in_any_order_and_on_loops(letters, loops):
     text = " ".join(letters * loops)
@@ -142,7 +142,7 @@ def test_megabytes_of_repetition_are_measured(unit):
     assert all(np.isfinite(value) and value >= 0 for value in scores.values())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(any_texts, max_size=6))
 def test_a_text_is_measured_alike_alone_and_in_a_batch(texts):
     together = measure_repetition(TextBatch.of(texts))

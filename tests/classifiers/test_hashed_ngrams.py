@@ -36,7 +36,6 @@ def test_hash_of_a_word_is_fnv():
     assert hash_word("a") == 0xAF63DC4C8601EC8C
 
 
-@settings(deadline=None)
 @given(texts)
 def test_kernel_words_are_the_folded_words(text):
     words, shapes = fold_and_hash(text, 64)
@@ -51,7 +50,6 @@ def test_words_of_one_ending_and_length_class_have_one_shape():
     assert len(set(shapes.tolist())) == 4
 
 
-@settings(deadline=None)
 @given(texts)
 def test_each_feature_counts_once_and_stands_in_its_block(text):
     words, shapes = features_of(text)
@@ -64,7 +62,6 @@ def test_each_feature_counts_once_and_stands_in_its_block(text):
     assert len(words) >= 0.98 * len(grams) - 1  # two n-grams may share a bucket
 
 
-@settings(deadline=None)
 @given(texts)
 def test_order_of_sentences_far_apart_does_not_change_unigrams(text):
     unigrams = NgramSettings(word_ngrams=1, shape_ngrams=0, bits=16, max_words=200)
@@ -80,7 +77,7 @@ def test_common_words_stay_themselves_in_shapes():
     assert set(same[0].tolist()) == set(same[1].tolist()) != set(other.tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(texts, min_size=1, max_size=6), st.integers(0, 2**32 - 1))
 def test_scores_are_sums_of_weights_over_the_root_of_the_number_of_features(batch_texts, seed):
     weights = np.random.default_rng(seed).integers(-127, 128, 1 << WIDE.bits).astype(np.int8)
@@ -95,7 +92,6 @@ def test_scores_are_sums_of_weights_over_the_root_of_the_number_of_features(batc
         assert row[3] == pytest.approx(sum(token in FUNCTION_WORDS for token in tokens) / max(len(tokens), 1))
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=2, max_size=5))
 def test_scores_do_not_depend_on_the_batch(batch_texts):
     weights = np.arange(1 << WIDE.bits).astype(np.int8)
@@ -106,7 +102,6 @@ def test_scores_do_not_depend_on_the_batch(batch_texts):
         assert (score_texts(alone.utf8, alone.offsets, COMMON, WIDE, weights)[0] == row).all()
 
 
-@settings(deadline=None)
 @given(st.lists(texts | st.text(max_size=60), max_size=5), st.integers(0, 2))
 def test_lines_are_the_words_that_are_hashed_and_folding_along_changes_no_score(batch_texts, skipped):
     batch_texts = [text.encode("utf-8", "replace").decode() for text in batch_texts]

@@ -113,13 +113,13 @@ def test_what_stands_beyond_what_is_read_changes_nothing():
     assert short == long
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text(max_size=300), max_size=5))
 def test_any_text_is_scored_or_abstained_from(texts):
     score(AiDetectorScorer(), texts)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.integers(1, 8))
 def test_prose_with_any_text_in_it_is_scored_the_same_twice(text, times):
     given_text = PROSE * times + text + PROSE

@@ -63,7 +63,7 @@ def test_a_truncated_zstd_is_named(tmp_path):
         list(read_records(str(path)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.integers(1, 9), st.integers(1, 300))
 def test_zstd_in_any_frames_and_pieces_reads_as_one_file(sizes, piece_bytes, read_bytes):
     content = b"".join(f"{n:>8}\n".encode() for n in range(sum(sizes)))

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.language import PREFIX_BYTES, UNDETERMINED, LanguageScorer, cut_at_character, detect_language
@@ -40,7 +40,6 @@ def test_only_the_prefix_counts():
     assert detect_language((long_text + PROSE["ru"] * 100).encode())[0] == "en"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), st.integers(0, 60))
 def test_a_cut_never_splits_a_character(text, max_bytes):
     cut = cut_at_character(text.encode(), max_bytes)
@@ -48,7 +47,6 @@ def test_a_cut_never_splits_a_character(text, max_bytes):
     assert text.startswith(cut.decode())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_raise(data):
     code, share = detect_language(data)

@@ -13,13 +13,13 @@ def lines_of(text: str, find=split_lines) -> list[str]:
     return [data[lines.begins[line] : lines.ends[line]].decode() for line in range(lines.offsets[1], lines.offsets[2])]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(any_texts)
 def test_lines_are_those_of_splitlines(text):
     assert lines_of(text) == text.splitlines()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_texts)
 def test_lines_at_newlines_are_those_of_split(text):
     assert lines_of(text, split_at_newlines) == text.split("\n")
@@ -31,7 +31,7 @@ def test_lines_of_hostile_texts(text):
     assert lines_of(text, split_at_newlines) == text.split("\n")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_texts)
 def test_stripped_lines_are_those_of_strip(text):
     batch = TextBatch.of([text])

@@ -35,14 +35,12 @@ def slow_tpr(scores, machine, rate):
     return max((float((scores[machine] > cut).mean()) for cut in human if (human > cut).sum() <= int(rate * len(human))), default=0.0)
 
 
-@settings(deadline=None)
 @given(scored)
 def test_auroc_is_the_share_of_pairs_in_order(pairs):
     scores, machine = arrays(pairs)
     assert auroc(scores, machine) == pytest.approx(slow_auroc(scores, machine), nan_ok=True)
 
 
-@settings(deadline=None)
 @given(scored)
 def test_auroc_turns_over_with_the_scores_and_ignores_their_scale(pairs):
     scores, machine = arrays(pairs)
@@ -50,7 +48,6 @@ def test_auroc_turns_over_with_the_scores_and_ignores_their_scale(pairs):
     assert auroc(np.exp(scores), machine) == pytest.approx(auroc(scores, machine), nan_ok=True)
 
 
-@settings(deadline=None)
 @given(scored, st.sampled_from(RATES))
 def test_the_threshold_of_tpr_lets_no_more_humans_pass_than_allowed(pairs, rate):
     scores, machine = arrays(pairs)
@@ -61,7 +58,6 @@ def test_the_threshold_of_tpr_lets_no_more_humans_pass_than_allowed(pairs, rate)
         assert result == slow_tpr(scores, machine, rate)
 
 
-@settings(deadline=None)
 @given(scored)
 def test_without_repeats_there_are_figures_and_no_intervals(pairs):
     scores, machine = arrays(pairs)
@@ -72,7 +68,7 @@ def test_without_repeats_there_are_figures_and_no_intervals(pairs):
     assert all(math.isnan(one.low) and math.isnan(one.high) for one in measured)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(0, 5)), min_size=2, max_size=25),
     st.integers(0, 2**31),
@@ -131,7 +127,6 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     assert first == again and first != other
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_wilson_interval_holds_the_share(successes, more):
     low, high = wilson_interval(successes, successes + more)
@@ -147,7 +142,6 @@ def test_wilson_interval_of_no_event_follows_the_rule_of_three():
 judged = st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.floats(0.1, 5)), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(judged)
 def test_reliability_sorts_every_text_into_the_bin_of_its_probability(rows):
     probability, machine, weights = (np.array([row[place] for row in rows]) for place in range(3))

@@ -97,7 +97,7 @@ pieces = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(st.lists(st.lists(pieces, max_size=5).map(" ".join), min_size=1, max_size=4))
 def test_masking_changes_only_what_was_found_and_leaves_nothing_to_find(texts):
     batch = TextBatch.of(texts)

@@ -99,7 +99,7 @@ def slow_hits(text: str, phrases: list[list[str]]) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(["a", "b", "c", "A", ".", "-", "!?", "x"]), max_size=30).map(" ".join),
     st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=5),

@@ -44,7 +44,7 @@ def predict_lines(tmp_path, content, *options, name="in.jsonl", code=0):
     return [orjson.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()] if code == 0 else None
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.none(), st.tuples(st.integers(), st.text(max_size=40))), max_size=30), st.integers(1, 7), st.integers(1, 60))
 def test_every_record_has_its_line_in_order_however_they_are_cut_into_batches(rows, records, chars):
     given_rows = [None if row is None else {"id": row[0], "text": row[1]} for row in rows]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -46,7 +46,6 @@ def reference(shift=0.2, gap=4.0):
     return Reference("test-1", "made up", tuple(sources), shift)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.just(math.nan), st.floats(0, 1, width=32)), st.integers(0, 1_000)), max_size=30))
 def test_every_judged_text_is_counted_once_in_its_group_and_bin(texts):
     probability = np.array([value for value, _ in texts], np.float32)
@@ -61,7 +60,6 @@ def test_every_judged_text_is_counted_once_in_its_group_and_bin(texts):
     assert (count_scores(probability, words) == slow).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30))
 def test_counts_of_parts_add_up(cut, values):
     probability, words = np.array(values, np.float32), np.full(len(values), 120, np.int32)
@@ -72,7 +70,6 @@ def test_counts_of_parts_add_up(cut, values):
 positive = arrays(np.float64, (3, 5), elements=st.floats(0.01, 1)).map(lambda values: values / values.sum(axis=-1, keepdims=True))
 
 
-@settings(deadline=None)
 @given(arrays(np.int64, (3, 5), elements=st.integers(0, 50)), positive, positive)
 def test_the_solved_share_is_likelier_than_any_on_a_grid(counts, human, machine):
     shares = solve_mixture(counts, human, machine)
@@ -85,7 +82,6 @@ def test_the_solved_share_is_likelier_than_any_on_a_grid(counts, human, machine)
     assert ((shares >= 0) & (shares <= 1)).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=20), st.floats(0, 1))
 def test_a_weighted_quantile_has_that_much_weight_up_to_it(rows, level):
     values, weights = (np.array(column) for column in zip(*rows, strict=True))
@@ -94,7 +90,6 @@ def test_a_weighted_quantile_has_that_much_weight_up_to_it(rows, level):
     assert weights[values < found].sum() <= level * weights.sum() + 1e-9
 
 
-@settings(deadline=None)
 @given(arrays(np.float64, (2, SHAPE[0], NUM_BINS), elements=st.floats(0, 1)), st.floats(-5, 5))
 def test_moving_scores_loses_none_and_whole_bins_move_whole(shares, shift):
     moved = shift_scores(shares, np.full(2, shift))

@@ -58,7 +58,7 @@ def test_one_statistic_at_its_limit_costs_a_quarter_and_more(name):
     assert grade_one(**{name: 2 * LIMITS[name]}) < 0.5
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(any_texts)
 def test_quality_lies_between_zero_and_one(text):
     assert 0 <= quality(text)[0] <= 1
@@ -82,7 +82,7 @@ def test_quality_is_the_grade_of_the_gopher_columns():
     assert QualityScorer().score(batch)["quality"].to_numpy().tolist() == expected.tolist()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(any_texts, max_size=6))
 def test_a_text_is_graded_alike_alone_and_in_a_batch(texts):
     assert quality(*texts) == [quality(text)[0] for text in texts]

@@ -23,7 +23,7 @@ def table_of(texts: pa.StringArray) -> pa.Table:
     return pa.table(score(make_scorers(SETTINGS), TextBatch(texts)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(any_texts, min_size=1, max_size=6), st.data())
 def test_scores_do_not_depend_on_the_rest_of_the_batch(texts, data):
     array = pa.array(texts, pa.string())

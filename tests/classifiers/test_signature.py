@@ -56,7 +56,7 @@ def slow_minima(text: str, word_multipliers: np.ndarray, hash_parameters: np.nda
     return minima
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(any_texts, st.integers(1, 7), st.integers(0, 2**63 - 1))
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_kernel_agrees_with_plain_integers(text, shingle_words, seed):
@@ -163,7 +163,7 @@ def test_estimate_refuses_signatures_of_two_lengths():
         estimate_jaccard(np.zeros((2, 112), np.uint8), np.zeros((2, 100), np.uint8))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(any_texts, max_size=6))
 def test_a_text_is_signed_alike_alone_and_in_a_batch(texts):
     scorer = SignatureScorer()
@@ -193,7 +193,7 @@ def test_hostile_texts_are_signed_or_null(text):
     assert columns["signature"][0].is_valid == bool(TextBatch.of([text]).words.counts[0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 60), st.randoms(use_true_random=False))
 def test_estimate_is_symmetric_bounded_and_one_for_equal_signatures(pairs, hashes, chance):
     left, right = (np.frombuffer(chance.randbytes(pairs * hashes), np.uint8).reshape(pairs, hashes) for _ in range(2))

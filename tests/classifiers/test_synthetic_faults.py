@@ -160,7 +160,7 @@ def slow_loop(words: list[str]) -> int:
     return longest
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from("abc"), max_size=40))
 def test_a_loop_found_is_one_and_no_longer_than_the_longest(letters):
     share = scores(" ".join(letters))["loop_char_share"]
@@ -169,7 +169,7 @@ def test_a_loop_found_is_one_and_no_longer_than_the_longest(letters):
     assert not share or longest
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 64), st.integers(6, 12))
 def test_a_loop_of_different_words_is_found_nearly_whole(period, cycles):
     text = " ".join([f"w{number}" for number in range(period)] * cycles)

@@ -13,7 +13,7 @@ def texts_of(batch: TextBatch) -> list[str]:
     return [data[begin:end].decode() for begin, end in zip(batch.offsets[:-1], batch.offsets[1:], strict=True)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(any_texts, max_size=8), st.integers(0, 8), st.integers(0, 8))
 def test_slices_show_their_own_texts(texts, begin, length):
     array = pa.array(texts, pa.string()).slice(begin, length)

@@ -110,7 +110,7 @@ def test_words_are_split_as_documented(text, words):
     assert split(text) == words
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(any_texts)
 def test_kernel_agrees_with_the_slow_rules(text):
     batch = TextBatch.of([text])
@@ -123,7 +123,7 @@ def test_kernel_agrees_with_the_slow_rules(text):
     assert words.offsets.tolist() == [0, len(pieces)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(any_texts)
 def test_pretokens_follow_their_definition(text):
     expected = 0
@@ -136,7 +136,7 @@ def test_pretokens_follow_their_definition(text):
     assert TextBatch.of([text]).words.pretokens.tolist() == [expected]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(any_texts, max_size=6))
 def test_a_text_is_split_alike_alone_and_in_a_batch(texts):
     together = TextBatch.of(texts).words
@@ -148,7 +148,7 @@ def test_a_text_is_split_alike_alone_and_in_a_batch(texts):
         assert together.counts[place] == alone.counts[0]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(any_texts, min_size=2, max_size=8))
 def test_exact_hashes_are_equal_just_when_pieces_are(texts):
     seen: dict[str, int] = {}
@@ -221,7 +221,7 @@ def test_hostile_texts_are_split_within_their_bounds(text):
     assert [(p, k) for p, k in slow_split(text)] == slow_split(text) and words.offsets[2] - words.offsets[1] == len(slow_split(text))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=12), max_size=5))
 def test_malformed_utf8_never_reads_out_of_bounds(parts):
     utf8 = np.frombuffer(b"".join(parts), np.uint8)

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.signature import estimate_jaccard
@@ -141,7 +141,6 @@ def groups(draw):
     return members, signatures, draw(st.permutations(range(n)))
 
 
-@settings(deadline=None)
 @given(groups(), st.sampled_from([0.5, 0.7, 0.85, 1.0]))
 def test_the_choice_is_the_plain_rule_in_any_order(drawn, min_similarity):
     members, signatures, order = drawn
@@ -150,7 +149,6 @@ def test_the_choice_is_the_plain_rule_in_any_order(drawn, min_similarity):
     assert removed_by([members[place] for place in order], signatures[list(order)], min_similarity) == expected
 
 
-@settings(deadline=None)
 @given(groups())
 def test_survivors_of_a_group_are_unlike_and_choosing_again_removes_nothing(drawn):
     members, signatures, _ = drawn

@@ -7,7 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
@@ -130,7 +130,6 @@ def test_settled_edges_and_residue_are_all_edges_and_their_members_the_component
     assert groups_of(label_members(settled)) == components_of(edges)
 
 
-@settings(deadline=None)
 @given(small_graphs, st.integers(1, 5), st.integers(0, 3), st.integers(0, 1 << 40))
 def test_components_are_exact_for_any_graph_partitions_and_rounds(edges, partitions, rounds, shift):
     edges = edges + np.uint64(shift)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.prevalence import count_scores
@@ -26,7 +26,6 @@ def table(rows):
     return pa.table({name: pa.array(list(values), kind) for name, values, kind in zip(names, columns, kinds, strict=True)})
 
 
-@settings(deadline=None)
 @given(documents)
 def test_each_source_counts_its_own_unlabelled_documents_and_no_others(rows):
     found = {one.source: one for one in count_unlabelled(table(rows))}
@@ -39,7 +38,6 @@ def test_each_source_counts_its_own_unlabelled_documents_and_no_others(rows):
         assert all(count > 0 for _, count in one.cells) and list(one.cells) == sorted(one.cells)
 
 
-@settings(deadline=None)
 @given(documents, st.integers(0, 30))
 def test_the_counts_of_two_shards_add_up_to_those_of_both(rows, cut):
     parts = [*count_unlabelled(table(rows[:cut])), *count_unlabelled(table(rows[cut:]))]

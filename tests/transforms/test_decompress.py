@@ -35,7 +35,7 @@ def unpack(packed: bytes, compression: str) -> tuple[bytes, str | None]:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(parts=st.lists(st.sampled_from([b"", b"a", b"line\n", TEXT, NOISE]), min_size=1, max_size=5))
 def test_members_and_frames_are_read_one_after_the_other(compression, parts):
     packed = b"".join(pack(part, compression) for part in parts)
@@ -43,7 +43,7 @@ def test_members_and_frames_are_read_one_after_the_other(compression, parts):
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cut=st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_anywhere_keeps_a_beginning_and_says_so(compression, cut):
     packed = pack(TEXT, compression)

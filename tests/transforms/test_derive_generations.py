@@ -159,7 +159,7 @@ def slow(table, earlier):
     return {name: generation(name) for name in held}, len(entangled)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows, st.permutations(range(8)))
 def test_it_is_what_the_definition_says_whatever_the_order(table, order):
     expected, circular = slow(table, {"old": 2})

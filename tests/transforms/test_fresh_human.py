@@ -90,7 +90,7 @@ def marked(count: int, seed: int, share: float) -> list[dict]:
     return documents
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.5, 1.0]), SHARES, st.sampled_from(UNITS), st.sampled_from(["random", "quality"]))
 def test_over_all_documents_the_share_holds_and_fresh_ones_go_first(seed, share, least, unit, priority):
     documents = marked(120, seed, share)

@@ -53,7 +53,7 @@ def counts_as_human(document: dict, mix: MixSettings) -> bool:
 
 
 @given(st.integers(0, 70), STRATA, st.integers(0, 99), mixes(), st.lists(st.integers(0, 3), min_size=1, max_size=70), st.sampled_from([1, 4, 20]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_split_and_any_bins_give_what_one_sorted_list_gives(count, kind, seed, mix, parts, bin_bits):
     documents = make_documents(count, kind, seed)
     with mock.patch.object(survey_mix, "BIN_BITS", bin_bits):
@@ -68,7 +68,7 @@ def test_any_split_and_any_bins_give_what_one_sorted_list_gives(count, kind, see
 
 
 @given(st.integers(0, 120), STRATA, st.integers(0, 99), mixes())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_quota_holds_overall_and_in_every_shard(count, kind, seed, mix):
     documents = make_documents(count, kind, seed)
     table = decisions_of(documents)
@@ -93,7 +93,7 @@ def test_quota_holds_overall_and_in_every_shard(count, kind, seed, mix):
 
 
 @given(st.integers(1, 120), st.integers(0, 99), mixes())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_shards_reject_at_most_one_document_for_each_inner_boundary(count, seed, mix):
     table = decisions_of(make_documents(count, "mixed", seed))
     cuts = cuts_of_tables([table], mix)

@@ -121,7 +121,7 @@ def test_a_documents_shard_is_the_number_of_boundaries_at_or_before_it(boundarie
 
 
 @given(st.integers(0, 20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_placement_is_a_shuffle_unrelated_to_the_choice(seed):
     table = decisions_of(make_documents(400, "all human", seed))
     mix = MixSettings(human_quota="0.5", priority="quality", max_documents=200, num_shards=2, seed=seed)

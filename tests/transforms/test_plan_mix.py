@@ -79,7 +79,7 @@ def slow_capacity(human: int, shards: int, quota: Fraction) -> int:
 
 
 @given(strata(), strata(), mixes())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_plan_is_what_trying_every_prefix_finds(human, other, mix):
     plan = plan_mix(human, other, mix)
     humans, others, shards = slow_plan(human, other, mix)
@@ -91,7 +91,7 @@ def test_plan_is_what_trying_every_prefix_finds(human, other, mix):
 
 
 @given(strata(), strata(), mixes())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_plan_never_breaks_the_quota_nor_the_size(human, other, mix):
     plan = plan_mix(human, other, mix)
     assert plan.human_share >= mix.human_quota
@@ -103,7 +103,7 @@ def test_plan_never_breaks_the_quota_nor_the_size(human, other, mix):
 
 
 @given(st.integers(0, 25), st.integers(0, 25), QUOTAS, st.none() | st.integers(1, 30), st.integers(1, 6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_mix_of_documents_has_more_other_documents(human, other, quota, size, shards):
     mix = MixSettings(human_quota=quota, max_documents=size, num_shards=shards)
     plan = plan_mix(documents(human), documents(other), mix)
@@ -115,7 +115,7 @@ def test_no_mix_of_documents_has_more_other_documents(human, other, quota, size,
 
 
 @given(strata(), strata(), mixes(), st.lists(QUOTAS, min_size=2, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_higher_quota_never_lets_more_other_documents_in(human, other, mix, quotas):
     counts = []
     for quota in sorted(quotas):
@@ -125,7 +125,7 @@ def test_a_higher_quota_never_lets_more_other_documents_in(human, other, mix, qu
 
 
 @given(strata(most=60), strata(most=60), mixes(), st.lists(st.integers(1, 9), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_lumps_opened_where_the_bounds_say_give_the_same_plan(human, other, mix, lengths):
     exact = bound_mix(Steps(human), Steps(other), mix)
     lumped = [cut_up(units, lengths) for units in (human, other)]

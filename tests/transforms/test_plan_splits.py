@@ -188,7 +188,7 @@ def test_every_extension_has_its_format(tmp_path, extension, packing):
 # Splits
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 9)), st.integers(0, 20), st.integers(1, 5))
 def test_runs_hold_every_item_once_and_no_more_than_fits(sizes, max_size, max_items):
     runs = list(_runs(sizes, max_size, max_items))
@@ -231,7 +231,7 @@ def test_split_names_are_unique_safe_and_tell_the_input(tmp_path):
         assert set(split.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5_000))
 def test_a_file_is_cut_by_size_into_equal_parts(tmp_path_factory, split_bytes):
     path = tmp_path_factory.getbasetemp() / "equal.jsonl"

@@ -51,7 +51,7 @@ def expected(kinds, path) -> tuple[list[str], list[tuple[str, DeadReason]]]:
     return [where for where, kind in numbered if kind is True], [(where, kind) for where, kind in numbered if isinstance(kind, DeadReason)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(kinds=FILES, split_bytes=st.integers(1, 400), newline=st.booleans(), mark=st.booleans())
 def test_any_split_size_gives_every_record_once_in_order_with_its_line(tmp_path_factory, kinds, split_bytes, newline, mark):
     path = tmp_path_factory.getbasetemp() / "property.jsonl"
@@ -178,7 +178,7 @@ def test_a_text_file_that_cannot_be_read_is_one_dead_letter(tmp_path):
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lines=st.lists(st.sampled_from(["eins", "zwei drei", "", " ", "vier\r", "fünf"]), min_size=1), split_bytes=st.integers(1, 30))
 def test_lines_of_text_are_documents_when_asked(tmp_path_factory, lines, split_bytes):
     path = tmp_path_factory.getbasetemp() / "lines.txt"
@@ -213,7 +213,7 @@ def test_parquet_text_of_any_string_type_is_read(tmp_path, kind):
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     texts=st.lists(st.none() | st.sampled_from(["a", "", " ", "bc " * 9, "é"]), max_size=40),
     group_rows=st.integers(1, 15),

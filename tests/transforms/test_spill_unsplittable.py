@@ -48,7 +48,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lines=st.lists(st.sampled_from(LINES), max_size=30), split_bytes=st.integers(1, 200), newline=st.booleans(), mark=st.booleans())
 def test_json_lines_in_chunks_are_those_of_the_file(tmp_path_factory, suffix, lines, split_bytes, newline, mark):
     folder = tmp_path_factory.getbasetemp()
@@ -59,7 +59,7 @@ def test_json_lines_in_chunks_are_those_of_the_file(tmp_path_factory, suffix, li
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS), max_size=20), split_bytes=st.integers(1, 200), crlf=st.booleans(), blanks=st.booleans(), mark=st.booleans()
 )
@@ -81,7 +81,7 @@ def test_csv_in_chunks_is_that_of_the_file(tmp_path_factory, suffix, rows, split
     assert whole.num_read == len(rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lines=st.lists(st.sampled_from(["eins", "", "zwei\r", " "])), split_bytes=st.integers(1, 30))
 def test_lines_of_compressed_text_in_chunks_are_those_of_the_file(tmp_path_factory, lines, split_bytes):
     folder = tmp_path_factory.getbasetemp()

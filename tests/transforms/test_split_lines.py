@@ -23,7 +23,7 @@ def read_lines(file, begin: int, end: int) -> list[bytes]:
     return list(itertools.chain.from_iterable(iter_lines(read_range(file, find_first_line(file, begin, end), end))))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(FILES, st.lists(st.integers(0, 150), max_size=6), st.sampled_from([1, 2, 3, 7, 64, 1 << 20]))
 def test_any_cut_gives_every_line_once_with_its_number(data, cuts, block_bytes):
     begins = [0, *sorted({cut for cut in cuts if 0 < cut < len(data)})]
@@ -38,7 +38,6 @@ def test_any_cut_gives_every_line_once_with_its_number(data, cuts, block_bytes):
         assert part == whole[number - 1 : number - 1 + len(part)]
 
 
-@settings(deadline=None)
 @given(FILES, st.integers(1, 20))
 def test_lines_do_not_depend_on_where_blocks_end(data, block_bytes):
     blocks = [data[begin : begin + block_bytes] for begin in range(0, len(data), block_bytes)]

@@ -20,98 +20,10 @@ import pyarrow as pa
 
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.errors import UsageError
+from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
-from transforms.memory_settings import MemorySettings
 from transforms.mix_settings import MixSettings
 from transforms.records import DOCUMENT_SCHEMA
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How inputs are cut and how many unreadable records are borne."""
-
-    split_bytes: int
-    """Bytes of input that a worker takes at a time."""
-    text_unit: str
-    """Plain text files: `file` = one document a file, `line` = one a line."""
-    max_dead_share: float
-    """Share of records that may be unreadable, 0..1 inclusive."""
-
-    def __post_init__(self) -> None:
-        _require("read.split_bytes", self.split_bytes, self.split_bytes >= 1 << 10, "at least 1024")
-        _require("read.text_unit", self.text_unit, self.text_unit in ("file", "line"), "file or line")
-        _require("read.max_dead_share", self.max_dead_share, 0 <= self.max_dead_share <= 1, "0..1")
-
-
-@dataclass(frozen=True)
-class OriginSettings:
-    """How declared origins are verified."""
-
-    max_false_positive_rate: float
-    """Share of human documents that may be taken for machine text."""
-    calibration: str
-    """Path of a calibration file; empty: the shipped one."""
-    reject_disputed: bool
-    """Whether a document declared human that the detector disputes is rejected, or published outside the human share."""
-
-
-@dataclass(frozen=True)
-class DedupSettings:
-    """Which duplicates are dropped."""
-
-    exact: bool
-    """Drop equal texts."""
-    near: bool
-    """Drop near-duplicates."""
-    min_similarity: float
-    """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
-    extra_bands: int
-    """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
-    partitions: int
-    """Pieces that each shuffle is cut into."""
-
-    def __post_init__(self) -> None:
-        _require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
-        _require("dedup.partitions", self.partitions, 1 <= self.partitions <= 65536, "1..65536")
-
-
-@dataclass(frozen=True)
-class LedgerSettings:
-    """What earlier cycles' publications mean for this one."""
-
-    max_synthetic_uses: int
-    """Cycles that may publish one synthetic text or near-duplicates of it, at least 1."""
-    max_generation: int
-    """Deepest generation that is published; -1: any."""
-    min_fresh_human: float | str
-    """Share of the human text that no earlier cycle published, 0..1 or a fraction: a promise of the mix, which checks it."""
-    fresh_after: str
-    """Date from which human text may count as fresh; empty: any."""
-
-    def __post_init__(self) -> None:
-        _require("ledger.max_synthetic_uses", self.max_synthetic_uses, self.max_synthetic_uses >= 1, "at least 1")
-        _require("ledger.max_generation", self.max_generation, -1 <= self.max_generation <= 32767, "-1 (any) to 32767")
-        MemorySettings(fresh_after=self.fresh_after or None)
-
-    @property
-    def memory(self) -> MemorySettings:
-        """What decides about single documents."""
-        deepest = None if self.max_generation < 0 else self.max_generation
-        return MemorySettings(self.max_synthetic_uses, deepest, self.fresh_after or None)
-
-
-@dataclass(frozen=True)
-class PublishSettings:
-    """The form of the published files."""
-
-    row_group_documents: int
-    """Documents in a row group."""
-    zstd_level: int
-    """Compression level."""
-
-    def __post_init__(self) -> None:
-        _require("publish.row_group_documents", self.row_group_documents, self.row_group_documents >= 1, "at least 1")
-        _require("publish.zstd_level", self.zstd_level, 1 <= self.zstd_level <= 22, "1..22")
 
 
 @dataclass(frozen=True)
@@ -213,7 +125,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             tables=tables,
         )
         most_extra = recipe.score.bands * (recipe.score.bands - 1)
-        _require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
+        require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
         check_rule_fields(recipe.rules, rule_schema(recipe.score, columns))
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error
@@ -338,8 +250,3 @@ def _fraction(value: Any) -> Fraction:
         return Fraction(str(value))
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"mix.human_quota = {value!r}: must be a number from 0 to 1, such as 0.5 or 1/3") from error
-
-
-def _require(key: str, value: Any, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{key} = {value!r}: must be {allowed}")

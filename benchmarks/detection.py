@@ -1,11 +1,13 @@
 """What every tier of the detector costs, and what each half of the fast one finds alone.
 
-    python -m benchmarks.detection --data ../shared/data           documents per CPU-second of every tier that is installed, and their ratios
-    python -m benchmarks.detection --readme benchmarks/README.md   the same, and writes the table there
-    python -m benchmarks.detection --halves                        every mixed set left out in turn: n-grams alone, fastText alone, both
+    python -m benchmarks.detection --data ../shared/data                    documents per CPU-second of every tier that ships, and their ratios
+    python -m benchmarks.detection --detectors fast,lm:MODEL.gguf           the same of other detectors
+    python -m benchmarks.detection --readme benchmarks/README.md            the same, and writes the table there
+    python -m benchmarks.detection --halves                                 every mixed set left out in turn: n-grams alone, fastText alone, both
 
-CPU time of one process, one thread a tier; wall time is not looked at. All tiers take turns on texts of one pool, half of them
-machine-written: pieces of held-out labelled texts, since what goes deep in a cascade depends on the text.
+CPU time of one process, one thread a tier; wall time is not looked at. All tiers take turns on texts of one pool: beginnings of held-out
+labelled texts, of every set as many and half of them machine-written, as is the pool that the cascade's band was chosen on. What goes deep
+depends on the text.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import orjson
 
 from classifiers.detectors import MissingExtra, make_detector
 from classifiers.hashed_ngrams import fold_line
-from classifiers.labelled_text import MIXED_SETS, read_set
+from classifiers.labelled_text import MIXED_SETS, fraction_of, read_set
 from classifiers.language import LanguageScorer
 from classifiers.metrics import auroc, tpr_at_fpr
 from classifiers.text_batch import TextBatch
@@ -34,7 +36,11 @@ from classifiers.train import TrainSettings, fit_model, fold_corpus, is_held_out
 TIERS = ("fast", "deep", "cascade")
 """Tiers that ship; those that are not installed are named and left out."""
 TEXTS = {"fast": 4_000, "deep": 60, "cascade": 1_000}
-"""Texts that each tier scores in a round: about a CPU-second of each."""
+"""Texts that each tier scores in a round: one to three CPU-seconds of each."""
+OTHER_TEXTS = 4
+"""Texts of a round that any other detector scores: a language model takes about a second for each."""
+POOL_TEXTS = 1_300
+"""Texts of the pool, about: as many as every set has of both sides."""
 ROUNDS = 5
 """All tiers take turns so often."""
 WORDS = 200
@@ -76,7 +82,9 @@ class Cost:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detectors", default=",".join(TIERS), help="names of detectors, with commas")
     parser.add_argument("--words", type=int, default=WORDS, help="words of a text")
+    parser.add_argument("--texts", type=int, default=POOL_TEXTS, help="texts of the pool, at most")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often the tiers take turns")
     parser.add_argument("--json", default="", help="file for the figures")
     parser.add_argument("--readme", default="", help=f"page whose part {SECTION!r} is written anew")
@@ -89,7 +97,8 @@ def main() -> None:
     if options.halves:
         compare_halves(options.data)
         return
-    costs = measure_cost(read_pool(options.data, options.words), options.rounds)
+    pool = read_pool(options.data, options.words, options.texts)
+    costs = measure_cost(pool, options.rounds, options.detectors.split(","))
     lines = cost_table(costs, options.words)
     print("\n".join(lines))
     if options.json:
@@ -100,18 +109,20 @@ def main() -> None:
         write_section(options.readme, [f"`{command}`, {datetime.date.today()}, {machine}:", "", *lines])
 
 
-def read_pool(folder: str, num_words: int) -> list[str]:
-    """Pieces of `num_words` words of held-out clean texts, as many human as machine-written of each mixed set, shuffled by a fixed seed.
+def read_pool(folder: str, num_words: int, num_texts: int = POOL_TEXTS, sets: Sequence[str] = MIXED_SETS) -> list[str]:
+    """Beginnings, of `num_words` words, of held-out clean texts: as many of each of `sets` and each side, where it has them, and at most
+    `num_texts`, in an order that the texts alone decide.
 
     Raises FileNotFoundError for a set that is missing.
     """
+    quota = max(1, num_texts // (2 * len(sets)))
     pool = []
-    for name in MIXED_SETS:
+    for name in sets:
         texts = [text for text in read_set(folder, name, num_words) if text.attack == "none" and is_held_out(text)]
-        pieces = [[" ".join(text.text.split()[:num_words]) for text in texts if text.is_machine == label] for label in (False, True)]
-        pool += [piece for pair in zip(*pieces, strict=False) for piece in pair]
-    random.Random(0).shuffle(pool)
-    return pool
+        texts.sort(key=lambda text: fraction_of(text.text, 5))
+        sides = [[" ".join(text.text.split()[:num_words]) for text in texts if text.is_machine is side][:quota] for side in (False, True)]
+        pool += [text for pair in zip(*sides, strict=False) for text in pair]
+    return sorted(pool, key=lambda text: fraction_of(text, 6))
 
 
 def made_up_pool(num_texts: int, num_words: int) -> list[str]:
@@ -121,15 +132,16 @@ def made_up_pool(num_texts: int, num_words: int) -> list[str]:
     return [_made_up(chosen, vocabulary, num_words) for _ in range(num_texts)]
 
 
-def measure_cost(pool: Sequence[str], rounds: int, texts: dict[str, int] = TEXTS) -> list[Cost]:
-    """Cost of splitting words and of language (for comparison), and of every tier that is installed, with the words already split.
+def measure_cost(pool: Sequence[str], rounds: int, detectors: Sequence[str] = TIERS, texts: dict[str, int] | None = None) -> list[Cost]:
+    """Cost of splitting words and of language (for comparison), and of every one of `detectors` that is installed, with the words already split.
 
-    Each round takes other texts of `pool`, from its beginning again when it ends.
+    Each round takes other texts of `pool`, from its beginning again when it ends; `texts` replaces `TEXTS`.
     """
+    texts = texts or TEXTS
     language = LanguageScorer()
     parts: dict[str, Callable[[TextBatch], object]] = {"splitting words": lambda batch: batch.words, "language": language.score}
     cascade = None
-    for tier in TIERS:
+    for tier in detectors:
         try:
             detector = make_detector(tier, num_threads=1)
         except (MissingExtra, ValueError, OSError) as error:
@@ -137,7 +149,7 @@ def measure_cost(pool: Sequence[str], rounds: int, texts: dict[str, int] = TEXTS
             continue
         parts[tier] = detector.log_odds
         cascade = detector if tier == "cascade" else cascade
-    sizes = {part: texts.get(part, texts["fast"]) for part in parts}
+    sizes = {part: texts.get(part, OTHER_TEXTS if part in detectors else texts["fast"]) for part in parts}
     supply = itertools.cycle(pool)
     seconds: dict[str, list[float]] = {part: [] for part in parts}
     for turn in range(rounds + 1):

@@ -20,7 +20,7 @@ from classifiers.train import batch_of, is_held_out
 
 MAX_DEEP_SHARE = 0.06
 """Share of texts that may go deep. Longer texts than the mean of the sets go deep more often: with .08 here, 10.7 % of texts of 200 words did, and
-the cascade was 9.5 times as fast as the deep detector (`benchmarks.tiers`)."""
+the cascade was 9.5 times as fast as the deep detector (`benchmarks.detection`)."""
 FADE = 0.1
 TEXTS_PER_SET = 400
 """Texts of one set that are scored by both, at most."""

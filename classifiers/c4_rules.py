@@ -121,23 +121,18 @@ def _abbreviations() -> np.ndarray:
     return np.sort(split_words(utf8, np.array([0, len(utf8)])).folded)
 
 
+def mark_sentence_ends(batch: TextBatch) -> np.ndarray:
+    """uint8, one for each piece of `batch.words`: `TOKEN_END` after which a new sentence begins, `TOKEN_PUNCTUATION` for other symbols."""
+    words = batch.words
+    marks = np.empty(len(words.begins), np.uint8)
+    pieces = (words.offsets, words.begins, words.ends, words.folded, words.kinds, words.chars)
+    _mark_sentence_ends(batch.utf8, *pieces, code_point_tables()[0], _abbreviations(), marks)
+    return marks
+
+
 def _measure(batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
     """int64[n, 9] with the columns named above, and uint8 for each line: what becomes of it."""
-    words = batch.words
-    ends_sentence = np.empty(len(words.begins), np.uint8)
-    _mark_sentence_ends(
-        batch.utf8,
-        words.offsets,
-        words.begins,
-        words.ends,
-        words.folded,
-        words.kinds,
-        words.chars,
-        code_point_tables()[0],
-        _abbreviations(),
-        ends_sentence,
-    )
-    return _count_lines(batch, words, ends_sentence, by_white_space=False)
+    return _count_lines(batch, batch.words, batch.derive(mark_sentence_ends), by_white_space=False)
 
 
 def _measure_as_datatrove(batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:

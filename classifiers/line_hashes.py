@@ -13,12 +13,11 @@ from numba import njit
 
 from classifiers.c4_rules import mark_sentence_ends
 from classifiers.datatrove_words import TOKEN_END
+from classifiers.line_units import LINE_UNITS
 from classifiers.lines import split_lines
 from classifiers.text_batch import TextBatch
 from classifiers.words import KIND_SYMBOL, WORD_SPLITTER_VERSION, mix64
 
-LINE_UNITS = ("line", "paragraph", "sentences")
-"""What can be hashed: lines as `str.splitlines` has them, paragraphs as blank lines part them, spans of `SPAN_SENTENCES` sentences."""
 SPAN_SENTENCES = 3
 """Sentences in a span; spans overlap, one begins at each sentence that has enough after it. A shorter text is one span."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from classifiers.custom_scorers import is_custom, load_custom_scorer
+from classifiers.line_units import LINE_UNITS
 from classifiers.pretokens import PRETOKENS
 from classifiers.splitters import HEADWATER, SPLITTERS
 
@@ -22,7 +23,9 @@ SCORER_NAMES = (
     "size", "gopher_quality", "gopher_repetition", "c4", "fineweb", "synthetic_faults", "personal_data", "quality", "language", "ai_detector",
     "content_hash", "signature",
 )  # fmt: skip
-"""Every scorer, in the order of their columns."""
+"""The scorers of the default recipe, in the order of their columns."""
+OPTIONAL_SCORERS = ("line_hashes",)
+"""Scorers that run only where they are asked for."""
 
 MAX_HASHES = 4096
 """Most MinHashes (bands x rows) of a signature."""
@@ -32,7 +35,7 @@ class Scorer(Protocol):
     """Texts in, columns of numbers out."""
 
     name: str
-    """One of `SCORER_NAMES`, or `module:name` (`classifiers.custom_scorers`)."""
+    """One of `SCORER_NAMES` or `OPTIONAL_SCORERS`, or `module:name` (`classifiers.custom_scorers`)."""
     version: str
     """Changes whenever its numbers do: rules, table and model digest."""
     fields: pa.Schema
@@ -48,7 +51,7 @@ class ScoreSettings:
     """Which scorers run, and how."""
 
     scorers: tuple[str, ...] = SCORER_NAMES
-    """Names of the scorers to run, of `SCORER_NAMES` or `module:name`, each at most once."""
+    """Names of the scorers to run, of `SCORER_NAMES`, `OPTIONAL_SCORERS` or `module:name`, each at most once."""
     bands: int = 14
     """Bands of a MinHash signature: more find less similar pairs."""
     rows_per_band: int = 8
@@ -65,12 +68,17 @@ class ScoreSettings:
     """Name of the AI-text detector (`classifiers.detectors`)."""
     ai_label: str = ""
     """Labels of an `hf:` detector that mean machine-written, with commas; empty: told from their names."""
+    line_unit: str = "line"
+    """What the scorer `line_hashes` hashes: `line`, `paragraph`, or `sentences` (spans of three)."""
+    keys: tuple[str, ...] = ()
+    """Fields of documents of which a hash is stored beside the scores (`transforms.document_keys`), each at most once."""
 
     def __post_init__(self):
         object.__setattr__(self, "scorers", tuple(self.scorers))
-        unknown = [name for name in self.scorers if name not in SCORER_NAMES and not is_custom(str(name))]
+        object.__setattr__(self, "keys", tuple(self.keys))
+        unknown = [name for name in self.scorers if name not in (*SCORER_NAMES, *OPTIONAL_SCORERS) and not is_custom(str(name))]
         if unknown:
-            known = f"known: {', '.join(SCORER_NAMES)}; one of your own is named module:function or module:Class"
+            known = f"known: {', '.join((*SCORER_NAMES, *OPTIONAL_SCORERS))}; one of your own is named module:function or module:Class"
             raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}; {known}")
         if self.words not in SPLITTERS:
             raise ValueError(f"words must be one of {', '.join(SPLITTERS)}, not {self.words!r}")
@@ -92,6 +100,10 @@ class ScoreSettings:
                 raise ValueError(f"{key} must be a name or path, not {getattr(self, key)!r}")
         if not isinstance(self.ai_label, str):
             raise ValueError(f"ai_label must be names of labels with commas, not {self.ai_label!r}")
+        if self.line_unit not in LINE_UNITS:
+            raise ValueError(f"line_unit must be one of {', '.join(LINE_UNITS)}, not {self.line_unit!r}")
+        if len(set(self.keys)) != len(self.keys) or not all(isinstance(key, str) and key for key in self.keys):
+            raise ValueError(f"keys must be names of fields, each once, not {list(self.keys)!r}")
 
 
 def without_detector(settings: ScoreSettings) -> ScoreSettings:
@@ -176,11 +188,13 @@ _CLASSES = {
     "ai_detector": ("ai_detector", "AiDetectorScorer"),
     "content_hash": ("content", "ContentHashScorer"),
     "signature": ("signature", "SignatureScorer"),
+    "line_hashes": ("line_hashes", "LineHashesScorer"),
 }
 
 _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
     "size": lambda settings: (settings.tokenizer, settings.words),
     **dict.fromkeys(("gopher_quality", "gopher_repetition", "c4", "fineweb"), lambda settings: (settings.words,)),
+    "line_hashes": lambda settings: (settings.line_unit,),
     "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
 }
 """What the constructors take that take something."""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers.line_hashes import LINE_UNITS, LineHashesScorer, distinct_units, hash_units
+from classifiers.line_hashes import LineHashesScorer, distinct_units, hash_units
+from classifiers.line_units import LINE_UNITS
 from classifiers.text_batch import TextBatch
 
 TEXTS = st.lists(

@@ -22,7 +22,7 @@ from pipeline.errors import BooksDoNotBalance, HeadwaterError, LedgerConflict, Q
 from pipeline.folders import Folders
 from pipeline.manifest import build_manifest, quota_faults
 from pipeline.publishing import publish_staged, published_manifest, remove_folder
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, check_rule_sources
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
 from transforms.count_unlabelled import add_unlabelled
@@ -52,6 +52,10 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
         raise AssertionError(f"two splits were scored into one shard, {twice}")
     if len({one.scored_by for one in scored}) > 1:
         refuse(UsageError("the scored shards were not all scored by the same scorers with the same settings; score them in one run"), folders)
+    try:
+        check_rule_sources(recipe, [source for source, *_ in books])
+    except UsageError as error:
+        refuse(error, folders)
     read = sum(count for key, count in books.items() if key[2] == "read")
     dead = sum(count for key, count in books.items() if key[2] == "dead")
     if dead > recipe.read.max_dead_share * read:

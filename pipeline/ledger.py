@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.errors import UsageError
 from transforms.find_earlier import LedgerReading
-from transforms.ledger_files import EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, find_rows, read_ledger_file
+from transforms.ledger_files import ADDED_COLUMNS, EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, find_rows, read_ledger_file
 from transforms.storage import is_local
 
 FORMAT = "1"
@@ -56,6 +56,8 @@ class Snapshot:
     """How its texts are recognised; None where there is no table yet."""
     files: tuple[LedgerFile, ...] = field(default=())
     """Its files, sorted."""
+    columns: frozenset[str] = frozenset(LEDGER_SCHEMA.names)
+    """Columns that the table declares; one made by an earlier version lacks some of `ADDED_COLUMNS`."""
 
     def of_kinds(self, kinds: Iterable[str]) -> tuple[LedgerFile, ...]:
         """The files of these kinds."""
@@ -98,7 +100,10 @@ def read_ledger(url: str) -> Snapshot:
 
 
 def open_ledger(url: str, keys: LedgerKeys) -> Snapshot:
-    """The newest version of the ledger at `url`, made if there is none. Raises UsageError if it holds rows with other keys."""
+    """The newest version of the ledger at `url`, made if there is none. Raises UsageError if it holds rows with other keys.
+
+    A ledger that lacks some of `ADDED_COLUMNS` gains them, by one commit that rewrites nothing.
+    """
     snapshot = read_ledger(url)
     if snapshot.keys is None:
         snapshot = _create(url, keys)
@@ -107,7 +112,8 @@ def open_ledger(url: str, keys: LedgerKeys) -> Snapshot:
             f"--ledger={url}: recognises texts by {_said(snapshot.keys)}, but this run makes {_said(keys)}; "
             "score with the ledger's settings ([score] of the recipe), or start a new ledger"
         )
-    return snapshot
+    missing = [name for name in ADDED_COLUMNS if name not in snapshot.columns]
+    return _add_columns(url, missing) if missing else snapshot
 
 
 def open_table(url: str) -> Any:
@@ -133,7 +139,8 @@ def snapshot_of(table: Any, url: str) -> Snapshot:
     actions = pa.table(table.get_add_actions(flatten=True))
     columns = (actions[name].to_pylist() for name in ("path", "partition.kind", "partition.part", "num_records", "size_bytes"))
     files = tuple(sorted(LedgerFile(*row) for row in zip(*columns, strict=True)))
-    return Snapshot(place(url), table.version(), LedgerKeys(**stated), files)
+    declared = frozenset(field.name for field in table.schema().fields)
+    return Snapshot(place(url), table.version(), LedgerKeys(**stated), files, declared)
 
 
 def place(url: str) -> str:
@@ -193,6 +200,23 @@ def _create(url: str, keys: LedgerKeys) -> Snapshot:
         except (library.exceptions.DeltaError, OSError):
             raise UsageError(f"--ledger={url}: cannot be made: {_first_line(error)}; give a folder or address that can be written") from error
     return snapshot_of(table, url)
+
+
+def _add_columns(url: str, names: Sequence[str]) -> Snapshot:
+    library = deltalake()
+    from deltalake.schema import Schema
+
+    added = Schema.from_arrow(pa.schema([LEDGER_SCHEMA.field(name) for name in names])).fields
+    try:
+        open_table(url).alter.add_columns(added)
+    except (library.exceptions.DeltaError, OSError) as error:
+        # Of two runs that add them at once one finds them added.
+        snapshot = read_ledger(url)
+        if not snapshot.columns.issuperset(names):
+            raise UsageError(
+                f"--ledger={url}: lacks the columns {', '.join(names)}, and they cannot be added: {_first_line(error)}; give a folder that can be written"
+            ) from error
+    return read_ledger(url)
 
 
 def _check_vacant(url: str) -> None:

@@ -138,11 +138,22 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
 def rule_schema(settings: ScoreSettings, columns: pa.Schema | None = None) -> pa.Schema:
     """The fields that rules may name: every score, and the columns of a document that hold single values.
 
-    With the `columns` of a scored shard no scorer need be loaded to know its scores.
+    With the `columns` of a scored shard no scorer need be loaded to know its scores; an older one may lack columns of documents too.
     """
-    named = {"source", "generator", "generation", "task", "declared_language"}
+    named = {"source", "generator", "generation", "task", "licence", "consent", "declared_language"}
+    named &= set(DOCUMENT_SCHEMA.names if columns is None else columns.names)
     scores = score_fields(settings) if columns is None else [field for field in columns if field.name not in (*DOCUMENT_SCHEMA.names, "row_key")]
     return pa.schema([*(field for field in DOCUMENT_SCHEMA if field.name in named), *scores])
+
+
+def check_rule_sources(recipe: Recipe, sources: Iterable[str]) -> None:
+    """Raises UsageError for a rule that names an input which is not there: a slip must not switch off a rule on consent."""
+    known = sorted(set(sources))
+    for rule in recipe.rules:
+        for name in sorted(set(rule.sources) - set(known)):
+            raise UsageError(
+                f"rules.{rule.name}.sources: no input is named {name!r}; the inputs are {', '.join(known)}; name one, or switch the rule off"
+            )
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -183,12 +194,19 @@ def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:
     for name, table in tables.items():
         keys = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "enabled"}
         if "field" not in keys:
-            raise ValueError(f"rules.{name}: names no field; a rule needs field and at least one of min, max, allow, deny")
+            raise ValueError(f"rules.{name}: names no field; a rule needs field and at least one of min, max, allow, deny, required")
         if table.get("enabled", True):
             yield Rule(name=name, **keys)
 
 
-RULE_KEYS = {"field": "", "min": 0.0, "max": 0.0, "allow": [], "deny": [], "origins": [], "languages": [], "enabled": True}
+RULE_KEYS = {
+    "field": "",
+    "min": 0.0,
+    "max": 0.0,
+    **{key: [] for key in ("allow", "deny", "origins", "languages", "sources")},
+    "required": False,
+    "enabled": True,
+}
 """Keys of a rule, each with a value of the kind it takes."""
 KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
 

@@ -32,7 +32,7 @@ from pipeline.lean_imports import import_beam_for_local_files
 from pipeline.options import IN_MEMORY_RUNNER, default_workers, fields_of, inputs_of, overrides_of
 from pipeline.progress import RunProgress
 from pipeline.publishing import published_run, stage_output
-from pipeline.recipe import Recipe, default_tables, load_recipe
+from pipeline.recipe import Recipe, check_rule_sources, default_tables, load_recipe
 from pipeline.run_facts import RunFacts
 from transforms.inputs import InputError
 from transforms.scored_shards import read_scored_columns, read_scored_metadata
@@ -64,6 +64,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
 
         recipe, detector = load_recipe(parsed.recipe, overrides_of(parsed)), None
         specs, fields = inputs_of(parsed), fields_of(parsed)
+        check_rule_sources(recipe, [spec.name for spec in specs])
         try:
             splits = plan_splits(specs, fields, split_bytes=recipe.read.split_bytes, text_unit=recipe.read.text_unit)
         except InputError as error:

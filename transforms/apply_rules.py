@@ -14,7 +14,7 @@ RULE_ORIGINS = (Origin.HUMAN, Origin.PRESUMED_HUMAN, Origin.SYNTHETIC, Origin.DI
 
 @dataclass(frozen=True)
 class Rule:
-    """One bound that a document must keep. A document whose field is null is never rejected by it."""
+    """One bound that a document must keep. A document whose field is null is rejected by it only if it is `required`."""
 
     name: str
     """Reason given to what the rule rejects: snake_case."""
@@ -32,12 +32,16 @@ class Rule:
     """Verified origins the rule applies to; empty: all."""
     languages: tuple[str, ...] = field(default=())
     """Languages (column `language`) the rule applies to; empty: all."""
+    sources: tuple[str, ...] = field(default=())
+    """Inputs (column `source`) the rule applies to; empty: all."""
+    required: bool = False
+    """Whether a document whose field is null breaks the rule."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower():
             raise ValueError(f"rule name {self.name!r}: must be snake_case (letters, digits, underscores), as it becomes a rejection's reason")
-        if self.min is None and self.max is None and not self.allow and not self.deny:
-            raise ValueError(f"rules.{self.name}: has no bound; give at least one of min, max, allow, deny")
+        if self.min is None and self.max is None and not self.allow and not self.deny and not self.required:
+            raise ValueError(f"rules.{self.name}: has no bound; give at least one of min, max, allow, deny, required")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"rules.{self.name}: min {self.min} is above max {self.max}; nothing could pass")
         unknown = [origin for origin in self.origins if origin not in RULE_ORIGINS]
@@ -63,7 +67,9 @@ def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
         if rule.languages and "language" not in schema.names:
             raise ValueError(f"rules.{rule.name}.languages: no scorer tells the language; add 'language' to score.scorers, or set languages = []")
         if rule.field not in schema.names:
-            raise ValueError(f"rules.{rule.name}.field: no scorer makes {rule.field!r}; the fields are: {', '.join(sorted(schema.names))}")
+            raise ValueError(
+                f"rules.{rule.name}.field: no scorer makes {rule.field!r} and no document has it; the fields are: {', '.join(sorted(schema.names))}"
+            )
         kind = schema.field(rule.field).type
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         if (rule.min is not None or rule.max is not None) and not numeric:
@@ -78,8 +84,8 @@ def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
 def apply_rules(columns: pa.Table, origin_names: pa.Array, rules: Sequence[Rule]) -> Verdicts:
     """The first broken rule of each document, in the order of `rules`.
 
-    `columns` holds every rule's field, and `language` where a rule names languages; `origin_names` (string[n]) the verified origins.
-    Nulls break no rule.
+    `columns` holds every rule's field, and `language` or `source` where a rule names some; `origin_names` (string[n]) the verified origins.
+    Nulls break no rule but those that are `required`.
     """
     n = columns.num_rows
     first = np.full(n, -1, dtype=np.int16)
@@ -92,6 +98,8 @@ def apply_rules(columns: pa.Table, origin_names: pa.Array, rules: Sequence[Rule]
             undecided &= _as_mask(pc.is_in(origin_names, value_set=pa.array(rule.origins, pa.string())))
         if rule.languages:
             undecided &= _as_mask(pc.is_in(columns["language"], value_set=pa.array(rule.languages, pa.string())))
+        if rule.sources:
+            undecided &= _as_mask(pc.is_in(columns["source"], value_set=pa.array(rule.sources, pa.string())))
         for bound, broken in _broken(column, rule):
             hit = undecided & broken
             first[hit] = index
@@ -113,6 +121,8 @@ def _broken(column: pa.ChunkedArray, rule: Rule) -> list[tuple[float | None, np.
         checks.append((None, _as_mask(pc.and_(pc.invert(kept), pc.is_valid(column)))))
     if rule.deny:
         checks.append((None, _as_mask(pc.is_in(column, value_set=pa.array(rule.deny, column.type)))))
+    if rule.required:
+        checks.append((None, _as_mask(pc.is_null(column))))
     return checks
 
 

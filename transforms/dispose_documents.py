@@ -35,6 +35,8 @@ PUBLISHED_SCHEMA = pa.schema(
         DOCUMENT_SCHEMA.field("parents"),
         DOCUMENT_SCHEMA.field("created_at"),
         DOCUMENT_SCHEMA.field("task"),
+        DOCUMENT_SCHEMA.field("licence"),
+        DOCUMENT_SCHEMA.field("consent"),
         DOCUMENT_SCHEMA.field("declared_language"),
         ("language", pa.string()),
         ("words", pa.int32()),

@@ -29,6 +29,8 @@ FIELD_ALIASES: dict[str, tuple[str, ...]] = {
     "parents": ("parents",),
     "created_at": ("created_at", "timestamp", "date", "created"),
     "task": ("task",),
+    "licence": ("licence", "license"),
+    "consent": ("consent", "consent_given"),
     "language": ("lang", "language"),
     "messages": ("messages", "conversation", "conversations"),
 }
@@ -59,6 +61,10 @@ class FieldNames:
     """ISO-8601 text (UTC where it names no zone), or a number of seconds, milli-, micro- or nanoseconds since 1970."""
     task: str | None = None
     """What the document was written for."""
+    licence: str | None = None
+    """Terms under which it may be used, such as an SPDX identifier."""
+    consent: str | None = None
+    """Whether, or to what, those whom it comes from agreed: true or false, or words."""
     language: str | None = None
     """Language that the owner declares."""
     messages: str | None = None

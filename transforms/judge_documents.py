@@ -43,6 +43,8 @@ def judge_shard(
     present = set(_column_names(shard.path))
     wanted = {*BASE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in present), *(rule.field for rule in rules)}
     wanted |= {"language"} if any(rule.languages for rule in rules) else set()
+    if missing := sorted(rule.field for rule in rules if rule.field not in present):
+        raise ValueError(f"{shard.path}: has no column {missing[0]!r}, which a rule looks at; score again with `headwater curate`")
     with open_arrow(shard.path) as file:
         columns = pq.read_table(file, columns=sorted(wanted), use_threads=False)
     decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed)

@@ -31,6 +31,8 @@ LEDGER_SCHEMA = pa.schema(
         ("generation", pa.int16()),
         ("parents", pa.list_(pa.string())),
         ("task", pa.string()),
+        ("licence", pa.string()),
+        ("consent", pa.string()),
         pa.field("cycle", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
@@ -43,6 +45,8 @@ LEDGER_SCHEMA = pa.schema(
 """One published document. `bands`: `NUM_KEYS - 1` little-endian uint32, by `cut_bands`; `signature`: one byte a MinHash; both null where the text
 has no word. `origin` is the verified one, `shard` and `shard_digest` the published file and its SHA-256. `kind` and `part` are the
 partition columns, which stand in the path of a file and not in it."""
+ADDED_COLUMNS = ("licence", "consent")
+"""Columns that older ledgers lack: files written before are read as if they were null there."""
 FILE_SCHEMA = pa.schema([field for field in LEDGER_SCHEMA if field.name not in ("kind", "part")])
 """What a file itself holds."""
 
@@ -56,7 +60,7 @@ EXTRA_BANDS = 6
 ROW_GROUP_ROWS = 1 << 16
 """Rows in a row group: what is read at a time when one row of it is needed."""
 _GOLDEN = 0x9E3779B97F4A7C15
-_WORDLIKE = ["origin", "source", "generator", "task", "cycle", "run_id", "shard", "shard_digest"]
+_WORDLIKE = ["origin", "source", "generator", "task", "licence", "consent", "cycle", "run_id", "shard", "shard_digest"]
 
 
 @dataclass(frozen=True, order=True)
@@ -113,7 +117,7 @@ def make_rows(published: pa.Table, bands: int, *, cycle: str, run_id: str, shard
     """The ledger's rows (`LEDGER_SCHEMA`) of the documents of one published file, in their order.
 
     `published` has `content_hash` (16 bytes, no nulls), `signature` (or null) and the columns of the same names as the ledger's; those that
-    it lacks (`generator`, `generation`, `parents`, `task`) are null. `published_at` is UTC, ISO 8601.
+    it lacks (`generator`, `generation`, `parents`, `task`, `licence`, `consent`) are null. `published_at` is UTC, ISO 8601.
     """
     n = published.num_rows
     signatures, valid = binary_rows(published["signature"])
@@ -175,13 +179,15 @@ def write_ledger_file(rows: pa.Table, folder: str, kind: str, part: str, name: s
 def read_ledger_file(folder: str, file: LedgerFile, columns: Sequence[str], rows: np.ndarray | None = None) -> pa.Table:
     """Columns of one file, with `kind` and `part` if asked for. `rows` (ascending, int64) asks for those alone, and reads only their row groups.
 
+    One of `ADDED_COLUMNS` that the file was written without is null.
     Raises ValueError if the file does not hold as many rows as the ledger says.
     """
-    stored = [name for name in columns if name not in ("kind", "part")]
     full = join_path(folder, *file.path.split("/"))
     with open_arrow(full) as source, pq.ParquetFile(source) as parquet:
         if parquet.metadata.num_rows != file.num_rows:
             raise ValueError(f"{full}: holds {parquet.metadata.num_rows:,} rows where the ledger counts {file.num_rows:,}; restore the file")
+        absent = set(ADDED_COLUMNS) - set(parquet.schema_arrow.names)
+        stored = [name for name in columns if name not in ("kind", "part", *absent)]
         if rows is None:
             table = parquet.read(columns=stored, use_threads=False)
         else:
@@ -189,6 +195,8 @@ def read_ledger_file(folder: str, file: LedgerFile, columns: Sequence[str], rows
     for name in ("kind", "part"):
         if name in columns:
             table = table.append_column(name, pa.repeat(pa.scalar(getattr(file, name)), table.num_rows))
+    for name in absent & set(columns):
+        table = table.append_column(name, pa.nulls(table.num_rows, LEDGER_SCHEMA.field(name).type))
     # Other writers of Delta tables (compaction) keep neither the exact types nor what may be null.
     return table.select(list(columns)).cast(pa.schema([LEDGER_SCHEMA.field(name) for name in columns]))
 

@@ -22,7 +22,7 @@ from transforms.records import ORIGIN_NAMES, DecidedShard
 from transforms.storage import join_path, open_arrow, write_whole
 from transforms.write_shards import ShardWritten, shard_name
 
-_SCORED = ["generator", "parents", "task", "signature"]
+_SCORED = ["generator", "parents", "task", "licence", "consent", "signature"]
 _DECIDED = ["id", "source", "content_hash", "generation"]
 CountKey = tuple[str, str, str, str, int, bool]
 """(source, generator, origin, declared origin, generation, fresh); generation -1: not stated; generator empty: none."""
@@ -81,9 +81,11 @@ def list_shard(
     if not len(kept):
         return []
     with open_arrow(decided.shard.path) as file:
-        scored = pq.read_table(file, columns=_SCORED, use_threads=False).take(pa.array(kept))
+        parquet = pq.ParquetFile(file)
+        present = [name for name in _SCORED if name in parquet.schema_arrow.names]
+        scored = parquet.read(columns=present, use_threads=False).take(pa.array(kept))
     rows = decisions.take(pa.array(kept))
-    columns = {name: scored[name] for name in _SCORED} | {name: rows[name] for name in _DECIDED}
+    columns = {name: scored[name] for name in present} | {name: rows[name] for name in _DECIDED}
     names = np.array(ORIGIN_NAMES, object)
     columns["origin"] = pa.array(names[rows["origin"].to_numpy()], pa.string())
     digests = {shard.name: shard.sha256 for shard in written}

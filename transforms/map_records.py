@@ -53,6 +53,8 @@ class Row(NamedTuple):
     parents: list[str] | None
     created_at: datetime | None
     task: str | None
+    licence: str | None
+    consent: str | None
     declared_language: str | None
     extra: bytes | None
 
@@ -68,6 +70,8 @@ class Roles(NamedTuple):
     parents: str | None
     created_at: str | None
     task: str | None
+    licence: str | None
+    consent: str | None
     language: str | None
     messages: str | None
 
@@ -148,7 +152,7 @@ class RecordMapper:
 
     def map_rest(self, record: dict[str, Any], roles: Roles, origin: Origin, utf8: bytes | memoryview, messages: list | None) -> Row:
         """Values of `record` once its text is known and taken away."""
-        identity = generator = generation = parents = created_at = task = language = None
+        identity = generator = generation = parents = created_at = task = licence = consent = language = None
         if roles.id is not None:
             value = record.pop(roles.id)
             identity = read_name(value)
@@ -168,9 +172,14 @@ class RecordMapper:
             created_at = _take(record, roles.created_at, read_time)
         if roles.task is not None:
             task = _take(record, roles.task, read_name)
+        if roles.licence is not None:
+            licence = _take(record, roles.licence, read_name)
+        if roles.consent is not None:
+            consent = _take(record, roles.consent, read_consent)
         if roles.language is not None:
             language = _take(record, roles.language, read_name)
-        return Row(identity, messages, origin, generator, generation, parents, created_at, task, language, dump_extra(record) if record else None)
+        named = (generator, generation, parents, created_at, task, licence, consent, language)
+        return Row(identity, messages, origin, *named, dump_extra(record) if record else None)
 
     def _assign(self, names: tuple[str, ...]) -> Roles:
         present = set(names)
@@ -236,6 +245,15 @@ def read_generation(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_GENERATION else None
+
+
+def read_consent(value: Any) -> str | None:
+    """Consent as words: `true` or `false` for a truth value, or for these words in any case; other words as given; None where it is neither, or empty."""
+    if type(value) is bool:
+        return "true" if value else "false"
+    name = read_name(value)
+    folded = name.strip().lower() if name else None
+    return folded if folded in ("true", "false") else name
 
 
 def read_parents(value: Any) -> list[str] | None:

@@ -34,6 +34,8 @@ DOCUMENT_SCHEMA = pa.schema(
         ("parents", pa.list_(pa.string())),
         ("created_at", pa.timestamp("us", tz="UTC")),
         ("task", pa.string()),
+        ("licence", pa.string()),
+        ("consent", pa.string()),
         ("declared_language", pa.string()),
         ("extra", pa.string()),
         pa.field("location", pa.string(), nullable=False),

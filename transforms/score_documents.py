@@ -26,6 +26,7 @@ from transforms.inputs import FieldNames, Split
 from transforms.read_documents import read_split
 from transforms.records import DOCUMENT_SCHEMA, DeadReason, ScoredShard, Stage
 from transforms.scored_shards import FORMAT, METADATA_KEY, SplitScored, dead_letters_name
+from transforms.spare_turns import spare_turns
 from transforms.storage import join_path, write_whole
 
 ROW_GROUP_DOCUMENTS = 10_000
@@ -33,7 +34,7 @@ DETAIL_CHARS = 300
 """Characters of an exception's message kept in a dead letter."""
 
 ROW_KEY = pa.field("row_key", pa.uint64(), nullable=False)
-_WORDLIKE = ("source", "origin", "generator", "task", "declared_language", "language", "ai_tier")
+_WORDLIKE = ("source", "origin", "generator", "task", "licence", "consent", "declared_language", "language", "ai_tier")
 _INCOMPRESSIBLE = ("signature", "bands", "content_hash", "row_key")
 
 Books = Counter
@@ -130,6 +131,7 @@ def _scored(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Sch
     columns = dict(zip(documents.schema.names, documents.columns, strict=True))
     for scorer in scorers:
         columns |= scorer.score(batch)
+    columns = spare_turns(documents, columns, scorers)
     columns[ROW_KEY.name] = pa.array(row_keys(documents, columns["content_hash"]))
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 

@@ -20,7 +20,7 @@ ROW_GROUP_BYTES = 128 << 20
 """Bytes of text in a Parquet row group, at most (a single longer document makes one of its own)."""
 PAGE_BYTES = 256 << 10
 """Bytes of a Parquet page, about: what zstd works on stays in the core's cache, which takes a fifth less time than pages of 1 MiB."""
-_WORDLIKE = ["origin", "declared_origin", "source", "generator", "task", "declared_language", "language"]
+_WORDLIKE = ["origin", "declared_origin", "source", "generator", "task", "licence", "consent", "declared_language", "language"]
 
 
 @dataclass(frozen=True)

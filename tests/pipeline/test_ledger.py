@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline import ledger, ledger_commit
 from pipeline.errors import UsageError
 from pipeline.ledger import LedgerKeys, open_ledger, open_table, read_ledger, storage_options
+from pipeline.ledger_upkeep import compact_ledger
 from tests.pipeline.ledgers import KEYS, commit, ids_of, texts
-from transforms.ledger_files import LEDGER_SCHEMA
+from transforms import ledger_files
+from transforms.ledger_files import ADDED_COLUMNS, FILE_SCHEMA, LEDGER_SCHEMA
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -68,6 +72,65 @@ def test_a_reading_names_the_files_of_its_kinds(tmp_path):
     assert {file.kind for file in reading.files} == {"synthetic"} and reading.ignored_runs == ("run-0",)
     assert reading.bands == KEYS.bands and reading.num_hashes == KEYS.num_hashes
     assert read_ledger(str(tmp_path / "none")).reading(["synthetic"]).files == ()
+
+
+# A ledger of an earlier version
+
+
+def make_older(folder, monkeypatch):
+    """A ledger as it was before rows had licence and consent, with one run in it."""
+    older = [pa.schema([field for field in schema if field.name not in ADDED_COLUMNS]) for schema in (LEDGER_SCHEMA, FILE_SCHEMA)]
+    with monkeypatch.context() as patched:
+        for module in (ledger, ledger_commit, ledger_files):
+            patched.setattr(module, "LEDGER_SCHEMA", older[0])
+        for module in (ledger, ledger_files):
+            patched.setattr(module, "FILE_SCHEMA", older[1])
+        patched.setattr(ledger, "ADDED_COLUMNS", ())
+        commit(folder, folder.parent / "out1", texts("a", 20), "run-1")
+    assert not set(ADDED_COLUMNS) & {field.name for field in open_table(str(folder)).schema().fields}
+
+
+def test_an_older_ledger_is_read_as_if_its_rows_said_nothing(tmp_path, monkeypatch):
+    make_older(tmp_path / "ledger", monkeypatch)
+    snapshot = read_ledger(str(tmp_path / "ledger"))
+    assert snapshot.find("id", ["a-3"], ["id", "consent", "kind"]).to_pylist() == [{"id": "a-3", "consent": None, "kind": "synthetic"}]
+    assert sum(table.num_rows for table in snapshot.read(["licence"])) == 20
+    assert snapshot.version == 2
+
+
+def test_an_older_ledger_gains_the_columns_by_one_commit(tmp_path, monkeypatch):
+    make_older(tmp_path / "ledger", monkeypatch)
+    before = read_ledger(str(tmp_path / "ledger"))
+    first, second = (open_ledger(str(tmp_path / "ledger"), KEYS) for _ in range(2))
+    assert first == second and first.version == before.version + 1 and first.files == before.files
+    commit(tmp_path / "ledger", tmp_path / "out2", texts("b", 20), "run-2", "c2", licence=pa.array(["MIT"] * 20), consent=pa.array(["true"] * 20))
+    held = deltalake.DeltaTable(str(tmp_path / "ledger")).to_pyarrow_dataset().to_table(columns=["run_id", "licence", "consent"])
+    assert {(row["run_id"], row["licence"], row["consent"]) for row in held.to_pylist()} == {("run-1", None, None), ("run-2", "MIT", "true")}
+
+
+def test_an_older_ledger_that_is_compacted_keeps_all_rows(tmp_path, monkeypatch):
+    make_older(tmp_path / "ledger", monkeypatch)
+    commit(tmp_path / "ledger", tmp_path / "out2", texts("b", 20), "run-2", "c2", licence=pa.array(["MIT"] * 20))
+    compact_ledger(str(tmp_path / "ledger"))
+    found = read_ledger(str(tmp_path / "ledger")).find("id", ["a-1", "b-1"], ["id", "licence"]).sort_by("id").to_pylist()
+    assert found == [{"id": "a-1", "licence": None}, {"id": "b-1", "licence": "MIT"}]
+    assert len(ids_of(tmp_path / "ledger")) == 40
+
+
+def test_of_two_runs_that_add_the_columns_one_finds_them_added(tmp_path, monkeypatch):
+    make_older(tmp_path / "ledger", monkeypatch)
+    stale = open_table(str(tmp_path / "ledger"))
+    open_ledger(str(tmp_path / "ledger"), KEYS)
+    monkeypatch.setattr(ledger, "open_table", lambda url: stale)
+    assert ledger._add_columns(str(tmp_path / "ledger"), ADDED_COLUMNS).columns >= set(ADDED_COLUMNS)
+
+
+def test_a_damaged_file_is_not_taken_for_an_older_one(tmp_path):
+    commit(tmp_path / "ledger", tmp_path / "out", texts("a", 20), "run-1")
+    path = next((tmp_path / "ledger").glob("kind=*/**/*.parquet"))
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["id"]), path)
+    with pytest.raises((ValueError, KeyError)):
+        list(read_ledger(str(tmp_path / "ledger")).read(["id"]))
 
 
 # What is refused

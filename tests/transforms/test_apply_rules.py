@@ -61,6 +61,25 @@ def test_a_rule_for_some_languages_spares_the_others():
     assert verdicts.rule.tolist() == [0, -1, 0, -1]
 
 
+def test_a_required_field_that_is_null_breaks_the_rule():
+    columns = table([1, 1, 1], language=["en", None, "de"])
+    assert apply_rules(columns, origins(3), [Rule("said", "language", required=True)]).rule.tolist() == [-1, 0, -1]
+    assert apply_rules(columns, origins(3), [Rule("english", "language", allow=("en",), required=True)]).rule.tolist() == [-1, 0, 0]
+    assert apply_rules(columns, origins(3), [Rule("english", "language", allow=("en",))]).rule.tolist() == [-1, -1, 0]
+
+
+def test_a_required_number_that_is_null_carries_no_figure():
+    verdicts = apply_rules(table([None, 3]), origins(2), [Rule("counted", "words", min=5, required=True)])
+    assert verdicts.rule.tolist() == [0, 0]
+    assert np.isnan(verdicts.value[0]) and verdicts.value[1] == 3
+
+
+def test_a_rule_for_some_sources_spares_the_others():
+    columns = table([1, 1, 1], language=[None, None, "de"]).append_column("source", pa.array(["chats", "books", "chats"]))
+    rule = Rule("no_consent", "language", allow=("en",), required=True, sources=("chats",))
+    assert apply_rules(columns, origins(3), [rule]).rule.tolist() == [0, -1, 0]
+
+
 def test_a_rule_for_languages_needs_them_scored():
     rule = Rule("short_english", "words", min=50, languages=("en",))
     check_rule_fields([rule], SCHEMA)

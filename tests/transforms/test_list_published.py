@@ -31,6 +31,8 @@ def shards(tmp_path):
             "generator": pa.array([None if row % 2 else "bot" for row in range(N)], pa.string()),
             "parents": pa.array([["p"] if row % 3 == 0 else None for row in range(N)], pa.list_(pa.string())),
             "task": pa.array(["t"] * N),
+            "licence": pa.array([f"licence-{row % 2}" for row in range(N)]),
+            "consent": pa.array(["true"] * N),
             "signature": pa.array([random.bytes(HASHES) if row else None for row in range(N)], pa.binary(HASHES)),
         }
         path = str(tmp_path / f"scored-{index}.parquet")
@@ -119,3 +121,27 @@ def test_a_shard_that_publishes_nothing_lists_nothing(shards, tmp_path):
     index = table.schema.get_field_index("reason")
     none = write_decisions(table.set_column(index, "reason", pa.array(["x"] * N)), shards[0].shard, str(tmp_path / "none"))
     assert list_shard(none, cuts, written, settings, RUN, str(tmp_path / "listed")) == []
+
+
+def listed_rows(shards, tmp_path, columns):
+    settings, cuts, written = mixed(shards)
+    by_part = defaultdict(list)
+    for shard in shards:
+        for one in list_shard(shard, cuts, written, settings, RUN, str(tmp_path / "listed")):
+            for rows in one.rows:
+                by_part[rows.kind, rows.part].append(rows)
+    files = [file for keyed in sorted(by_part.items()) for file in write_part(keyed, str(tmp_path / "ledger"), "run-1")]
+    return pa.concat_tables([read_ledger_file(str(tmp_path / "ledger"), file, columns) for file in files]).to_pylist()
+
+
+def test_rows_carry_task_licence_and_consent(shards, tmp_path):
+    rows = listed_rows(shards, tmp_path, ["id", "task", "licence", "consent"])
+    assert len(rows) == 40
+    assert all((row["task"], row["licence"], row["consent"]) == ("t", f"licence-{int(row['id'].split('-')[1]) % 2}", "true") for row in rows)
+
+
+def test_shards_scored_before_licence_and_consent_are_listed_without(shards, tmp_path):
+    for decided in shards:
+        pq.write_table(pq.read_table(decided.shard.path).drop_columns(["licence", "consent"]), decided.shard.path)
+    rows = listed_rows(shards, tmp_path, ["task", "licence", "consent"])
+    assert len(rows) == 40 and {(row["task"], row["licence"], row["consent"]) for row in rows} == {("t", None, None)}

@@ -16,6 +16,7 @@ from transforms.map_records import (
     Row,
     Unreadable,
     dump_extra,
+    read_consent,
     read_generation,
     read_messages,
     read_name,
@@ -282,7 +283,7 @@ def test_every_value_of_a_record_ends_in_a_column_or_in_extra(record, text):
     roles = RecordMapper(FieldNames(), "books", Origin.HUMAN).roles_of(tuple(record))
     columns = {
         roles.id: row.id, roles.generator: row.generator, roles.generation: row.generation, roles.parents: row.parents, roles.created_at: row.created_at,
-        roles.task: row.task, roles.language: row.declared_language, roles.messages: row.messages,
+        roles.task: row.task, roles.licence: row.licence, roles.consent: row.consent, roles.language: row.declared_language, roles.messages: row.messages,
     }  # fmt: skip
     assert found == text
     for name, value in record.items():
@@ -292,6 +293,48 @@ def test_every_value_of_a_record_ends_in_a_column_or_in_extra(record, text):
             assert extra[name] == value
         elif name not in extra:
             assert value in (None, "") or columns[name] is not None
+
+
+@pytest.mark.parametrize(
+    ("given_value", "read"),
+    [
+        (True, "true"), (False, "false"), ("True", "true"), (" FALSE ", "false"), ("opt-in", "opt-in"), ("Form 12", "Form 12"), (1, "1"),
+        ("", None), (None, None), ([True], None), ({"given": True}, None), (math.nan, None),
+    ],
+)  # fmt: skip
+def test_consent_is_a_truth_value_or_words(given_value, read):
+    assert read_consent(given_value) == read
+
+
+@pytest.mark.parametrize("alias", FIELD_ALIASES["licence"])
+def test_a_licence_is_found_under_both_spellings(alias):
+    row = map_one({"text": "t", alias: "CC-BY-4.0"})[1]
+    assert row.licence == "CC-BY-4.0" and row.extra is None
+
+
+@pytest.mark.parametrize("alias", FIELD_ALIASES["consent"])
+def test_consent_that_was_refused_is_not_taken_for_none(alias):
+    row = map_one({"text": "t", alias: False})[1]
+    assert row.consent == "false" and row.extra is None
+
+
+def test_consent_and_licence_that_are_no_words_stay_in_extra():
+    row = map_one({"text": "t", "consent": {"scope": "research"}, "licence": ["MIT", "BSD"]})[1]
+    assert row.consent is None and row.licence is None
+    assert extra_of(row) == {"consent": {"scope": "research"}, "licence": ["MIT", "BSD"]}
+
+
+def test_licence_and_consent_may_have_other_names():
+    row = map_one({"text": "t", "terms": "MIT", "agreed": "yes", "licence": "x"}, licence="terms", consent="agreed")[1]
+    assert (row.licence, row.consent) == ("MIT", "yes")
+    assert extra_of(row) == {"licence": "x"}
+
+
+@given(JSON_VALUES)
+def test_consent_reads_any_value_and_reads_its_own_words_again(value):
+    read = read_consent(value)
+    assert read is None or read_consent(read) == read
+    assert read != "" and (read != "true" or value is True or str(value).strip().lower() == "true")
 
 
 @given(st.dictionaries(st.text(max_size=4), JSON_VALUES, min_size=1, max_size=5))

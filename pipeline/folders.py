@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "unjudged", "judged", "exact", "shuffled", "kept", "remembered")
+WORK = ("spilled", "unjudged", "deciding", "shuffled", "kept", "remembered")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -52,15 +52,9 @@ class Folders:
         """Shards scored by all but the detector, where that is a step of its own."""
         return join_path(self.root, "unjudged")
 
-    @property
-    def judged(self) -> str:
-        """Decision files after origin and rules."""
-        return join_path(self.root, "judged")
-
-    @property
-    def exact(self) -> str:
-        """Decision files after exact duplicates."""
-        return join_path(self.root, "exact")
+    def deciding(self, step: str) -> str:
+        """Decision files after one `step` of DECIDE: what lies in no later step's place."""
+        return join_path(self.root, "deciding", step)
 
     @property
     def remembered(self) -> str:

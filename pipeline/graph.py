@@ -106,14 +106,14 @@ class Decide(beam.PTransform):
         recipe, folders, dedup = self._job.recipe, self._job.folders, self._job.recipe.dedup
         if self._job.decided:
             return shards | "RecallDecisions" >> _pool(PoolDo("recall", recall_decisions, self._job.decided), DecidedShard)
-        # The last stage that runs leaves its files where a later remix finds them.
-        judged = folders.judged if dedup.exact or dedup.near else folders.decided
-        unique = folders.exact if dedup.near else folders.decided
-        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, judged)
+        steps = [name for name, runs in (("exact", dedup.exact), ("near", dedup.near)) if runs]
+        # The last step that runs leaves its files where a later remix finds them.
+        places = {name: folders.deciding(name) for name in ("judged", *steps[:-1])} | {(steps or ["judged"])[-1]: folders.decided}
+        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"])
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
         if dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)
-            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, unique)
+            decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, places["exact"])
         if dedup.near:
             near = FindNearDuplicates(
                 bands=recipe.score.bands,
@@ -123,7 +123,7 @@ class Decide(beam.PTransform):
                 spill_folder=folders.shuffled if is_local(folders.root) else None,
             )
             found = decided | "FindNearDuplicates" >> near
-            reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, folders.decided)
+            reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, places["near"])
             decided = (decided, found) | "RejectNear" >> reject
         return decided
 

@@ -5,12 +5,13 @@ A scorer gives numbers and never drops anything; whoever decides reads the numbe
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from classifiers.custom_scorers import is_custom, load_custom_scorer
+from classifiers.evaluation_sets import EvaluationSets, recall_sets
 from classifiers.line_units import LINE_UNITS
 from classifiers.pretokens import PRETOKENS
 from classifiers.splitters import HEADWATER, SPLITTERS
@@ -72,6 +73,8 @@ class ScoreSettings:
     """What the scorer `line_hashes` hashes: `line`, `paragraph`, or `sentences` (spans of three)."""
     keys: tuple[str, ...] = ()
     """Fields of documents of which a hash is stored beside the scores (`transforms.document_keys`), each at most once."""
+    evaluation: EvaluationSets | None = None
+    """Evaluation sets whose text is sought (`classifiers.contamination`); None: that scorer does not run."""
 
     def __post_init__(self):
         object.__setattr__(self, "scorers", tuple(self.scorers))
@@ -104,6 +107,14 @@ class ScoreSettings:
             raise ValueError(f"line_unit must be one of {', '.join(LINE_UNITS)}, not {self.line_unit!r}")
         if len(set(self.keys)) != len(self.keys) or not all(isinstance(key, str) and key for key in self.keys):
             raise ValueError(f"keys must be names of fields, each once, not {list(self.keys)!r}")
+        if not isinstance(self.evaluation, EvaluationSets):
+            object.__setattr__(self, "evaluation", recall_sets(self.evaluation))
+
+    def stored(self) -> dict[str, Any]:
+        """The settings as scored shards keep them; `ScoreSettings(**stored)` reads them back. Those of a scorer that does not run are left out."""
+        stored = asdict(replace(self, evaluation=None))
+        del stored["evaluation"]
+        return stored | ({"evaluation": self.evaluation.stored()} if self.evaluation else {})
 
 
 def without_detector(settings: ScoreSettings) -> ScoreSettings:
@@ -116,7 +127,12 @@ def make_scorers(settings: ScoreSettings) -> list[Scorer]:
 
     Raises ValueError for a setting that a scorer refuses, and whatever a model's loader raises, with what to do about it.
     """
-    return [_make_scorer(name, settings) for name in settings.scorers]
+    scorers = [_make_scorer(name, settings) for name in settings.scorers]
+    if settings.evaluation is not None:
+        from classifiers.contamination import ContaminationScorer
+
+        scorers.append(ContaminationScorer(settings.evaluation))
+    return scorers
 
 
 def _make_scorer(name: str, settings: ScoreSettings) -> Scorer:
@@ -129,7 +145,8 @@ def _make_scorer(name: str, settings: ScoreSettings) -> Scorer:
 
 def score_fields(settings: ScoreSettings) -> pa.Schema:
     """All columns that the scorers of `settings` make, in order. Loads no model. Raises ValueError if two make the same column."""
-    fields = [(field, name) for name in settings.scorers for field in _fields_of(name, settings)]
+    names = (*settings.scorers, *(() if settings.evaluation is None else ("contamination",)))
+    fields = [(field, name) for name in names for field in _fields_of(name, settings)]
     makers: dict[str, str] = {}
     for field, name in fields:
         if makers.setdefault(field.name, name) != name:
@@ -189,6 +206,7 @@ _CLASSES = {
     "content_hash": ("content", "ContentHashScorer"),
     "signature": ("signature", "SignatureScorer"),
     "line_hashes": ("line_hashes", "LineHashesScorer"),
+    "contamination": ("contamination", "ContaminationScorer"),
 }
 
 _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {

@@ -25,13 +25,14 @@ KEY_FILE = "key.json"
 
 
 def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
-    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules] and [dedup], and the detector's thresholds."""
+    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules], [dedup] and [decontaminate], and the detector's thresholds."""
     decisive = {
         "format": FORMAT,
         "score": recipe.tables["score"],
         "origin": {key: value for key, value in recipe.tables["origin"].items() if key != "calibration"},
         "rules": [repr(rule) for rule in recipe.rules],
         "dedup": {key: value for key, value in recipe.tables["dedup"].items() if key != "partitions"},
+        "decontaminate": recipe.tables["decontaminate"],
         "thresholds": None if thresholds is None else [thresholds.calibration_digest, repr(thresholds.thresholds), repr(thresholds.edges)],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

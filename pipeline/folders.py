@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("spilled", "unjudged", "deciding", "shuffled", "kept", "remembered")
+WORK = ("evaluation", "spilled", "unjudged", "deciding", "shuffled", "kept", "remembered")
 """What only the run itself needs; deleted before publication."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.decontamination import evaluation_sentences
 from pipeline.prevalence import prevalence_sentences
 
 ORIGINS = ("human", "synthetic", "unknown")
@@ -29,7 +30,7 @@ def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) ->
     console.print()
     for sentence in manifest["mix"]["sentences"]:
         console.print(sentence, highlight=False, soft_wrap=True)
-    for sentence in prevalence_sentences(manifest):
+    for sentence in (*evaluation_sentences(manifest), *prevalence_sentences(manifest)):
         console.print(sentence, highlight=False, soft_wrap=True)
     console.print(quota_sentence(manifest), style="bold", highlight=False, soft_wrap=True)
 
@@ -48,7 +49,7 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
         for verified, count in account["published"].items():
             published[origin] += count
             as_origin.setdefault(verified, Counter())[origin] += count
-    stages = ("unreadable", "origin", "rules", "exact_duplicates", "near_duplicates", "ledger", "mix")
+    stages = ("unreadable", "origin", "contamination", "rules", "exact_duplicates", "near_duplicates", "ledger", "mix")
     lines = [("bold", "read", read)]
     for (stage, reason), counts in sorted(rows.items(), key=lambda item: (stages.index(item[0][0]), -sum(item[1].values()), item[0][1])):
         label = f"  - {reason}" if reason.startswith(stage.removesuffix("s")) else f"  - {stage}: {reason}"

@@ -109,7 +109,8 @@ class Decide(beam.PTransform):
         steps = [name for name, runs in (("exact", dedup.exact), ("near", dedup.near)) if runs]
         # The last step that runs leaves its files where a later remix finds them.
         places = {name: folders.deciding(name) for name in ("judged", *steps[:-1])} | {(steps or ["judged"])[-1]: folders.decided}
-        judge = PoolDo("judge", judge_shard, recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"])
+        judged = (recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"], recipe.contamination)
+        judge = PoolDo("judge", judge_shard, *judged)
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
         if dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.decontamination import describe_evaluation
 from pipeline.prevalence import estimate_prevalence
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
@@ -66,6 +67,7 @@ def build_manifest(
         "recipe_digest": recipe.digest,
         "recipe": recipe.tables,
         "scorers": scored["scorers"],
+        "decontamination": describe_evaluation(scored.get("settings", {})),
         "cascade": None if catalog.cascade_work is None else {**asdict(catalog.cascade_work), "deep_share": catalog.cascade_work.deep_share},
         "prevalence": estimate_prevalence(catalog.unlabelled, scored["scorers"].get("ai_detector", {}).get("version")),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},

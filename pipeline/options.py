@@ -34,6 +34,8 @@ class RecipeFlag:
     """What it does, with its unit."""
     choices: tuple[str, ...] = ()
     """The only values allowed."""
+    repeatable: bool = False
+    """Whether a list is given by repeating the flag, rather than with commas."""
 
 
 RECIPE_FLAGS = {
@@ -56,6 +58,10 @@ RECIPE_FLAGS = {
         RecipeFlag("calibration", "origin.calibration", "calibration made by `python -m classifiers calibrate`; empty = the shipped one"),
         RecipeFlag("reject_disputed", "origin.reject_disputed", "reject text declared human that the detector disputes, or publish it as not human"),
         RecipeFlag("min_similarity", "dedup.min_similarity", "estimated Jaccard similarity from which two documents are near-duplicates, 0..1"),
+        RecipeFlag("decontaminate", "decontaminate.sets", "NAME=GLOB: evaluation set that the corpus is kept free of; repeatable", repeatable=True),
+        RecipeFlag("decontaminate_fields", "decontaminate.fields", "fields of evaluation sets that hold text, with commas, such as question,answer"),
+        RecipeFlag("min_contaminated_ngrams", "decontaminate.min_ngrams", "n-grams of evaluation sets in a document from which it is rejected"),
+        RecipeFlag("min_contaminated_share", "decontaminate.min_share", "and share of one evaluation item's n-grams that it holds, 0..1"),
     ),
     "what earlier cycles mean (with --ledger)": (
         RecipeFlag("max_synthetic_uses", "ledger.max_synthetic_uses", "cycles that may publish one synthetic text, or near-duplicates of it"),
@@ -197,6 +203,7 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
             group.add_argument(
                 f"--{flag.flag}",
                 type=kind,
+                **({"action": "append"} if flag.repeatable else {}),
                 choices=flag.choices or None,
                 metavar=metavar,
                 help=f"{flag.help} (default: {_shown(default)})",
@@ -255,6 +262,8 @@ def _kind(default: Any, flag: RecipeFlag) -> tuple[Any, str | None]:
         return int, "N"
     if isinstance(default, float):
         return float, "X"
+    if isinstance(default, list):
+        return (str, "NAME=GLOB") if flag.repeatable else (_names, "NAME,...")
     return str, None if flag.choices else "VALUE"
 
 
@@ -262,6 +271,13 @@ def _truth(text: str) -> bool:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names with commas")
+    return names
 
 
 def _whole(text: str) -> int:
@@ -273,6 +289,8 @@ def _whole(text: str) -> int:
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, list):
+        return ",".join(default) or "none"
     return str(default) if default != "" else "the shipped one"
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 from typing import Any
@@ -19,9 +19,11 @@ from typing import Any
 import pyarrow as pa
 
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
+from pipeline.decontamination import evaluation_of, limits_of, recall_evaluation
 from pipeline.errors import UsageError
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
+from transforms.find_contaminated import ContaminationLimits
 from transforms.mix_settings import MixSettings
 from transforms.records import DOCUMENT_SCHEMA
 
@@ -46,6 +48,8 @@ class Recipe:
     """Section [mix], and the number of shards."""
     publish: PublishSettings
     """Section [publish], less the number of shards."""
+    contamination: ContaminationLimits | None
+    """The limits of section [decontaminate], whose sets stand in `score`; None where it names none."""
     tables: Mapping[str, Any]
     """The effective recipe as nested dictionaries, as stored in the manifest."""
 
@@ -79,8 +83,10 @@ def load_recipe(
     """
     tables = default_tables()
     named: set[str] = set()
+    evaluation = None
     if scored_with is not None:
         tables["score"] = dict(scored_with)
+        evaluation = recall_evaluation(tables)
     if path:
         try:
             with open(path, "rb") as file:
@@ -98,7 +104,8 @@ def load_recipe(
         _assign(tables, tuple(key.split(".")), value, "the command line")
         named.add(key.split(".")[1])
     _leave_out_rules(tables, named, scored_columns)
-    return recipe_from_tables(tables, scored_columns)
+    recipe = recipe_from_tables(tables, scored_columns)
+    return recipe if scored_with is None else replace(recipe, score=replace(recipe.score, evaluation=evaluation))
 
 
 def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = None) -> Recipe:
@@ -115,13 +122,14 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         score = {key: tuple(value) if isinstance(value, list) else value for key, value in tables["score"].items()}
         recipe = Recipe(
             read=ReadSettings(**tables["read"]),
-            score=ScoreSettings(**score),
+            score=ScoreSettings(**score, evaluation=evaluation_of(tables["decontaminate"])),
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
             dedup=DedupSettings(**tables["dedup"]),
             ledger=LedgerSettings(**tables["ledger"]),
             mix=MixSettings(**mix, **shards),
             publish=PublishSettings(**publish),
+            contamination=limits_of(tables["decontaminate"]),
             tables=tables,
         )
         most_extra = recipe.score.bands * (recipe.score.bands - 1)

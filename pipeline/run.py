@@ -21,6 +21,7 @@ from classifiers.calibration import LengthThresholds
 from classifiers.detectors import detector_calibration
 from classifiers.scorers import warm_up, without_detector
 from pipeline.decided import decision_key, find_decided
+from pipeline.decontamination import check_evaluation, place_index, read_sets
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
 from pipeline.finishing import now
@@ -55,6 +56,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
     if from_scores:
         scored = scored_shards(parsed.scored)
         recipe, detector = remix_recipe(parsed, scored[0])
+        index = None
         inputs: tuple = (("scored", parsed.scored, "as scored"),)
         work: dict[str, Any] = {"scored": tuple(scored)}
         total_bytes = 0
@@ -72,6 +74,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         inputs = tuple((spec.name, spec.pattern, spec.origin or "by record") for spec in specs)
         work = {"splits": tuple(splits), "fields": fields}
         total_bytes = sum(split.num_bytes for split in splits)
+        recipe, index = read_sets(recipe)
     thresholds = detector_thresholds(recipe, detector)
     output = getattr(parsed, "output", "")
     if not output and not _is_local_runner(parsed.runner):
@@ -93,7 +96,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
     with _staging(parsed, facts) as folders:
         if from_scores and output:
             _keep_dead_letters(parsed.scored, folders)
-        job = Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, write=bool(output), **work)
+        job = Job(recipe=place_index(recipe, index, folders.root), facts=facts, folders=folders, thresholds=thresholds, write=bool(output), **work)
         _carry_out(job, parsed, total_bytes)
         if parsed.beam and (template := _template_of(parsed)):
             print(f"Left the Dataflow template at {template}; nothing was run.")
@@ -160,6 +163,7 @@ def remix_recipe(parsed: Namespace, shard: str) -> tuple[Recipe, str | None]:
                 f"score.{key} = {value!r}, but the shards in {parsed.scored} were scored with {about['settings'][key]!r}; "
                 "leave it out, or score again with `headwater curate`"
             )
+    check_evaluation(recipe, parsed.scored)
     return recipe, about["scorers"].get("ai_detector", {}).get("version")
 
 

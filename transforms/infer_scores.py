@@ -181,7 +181,7 @@ def complete_shard(
         shard=dataclasses.replace(unjudged.shard, path=join_path(scored_folder, unjudged.shard.name), num_rows=table.num_rows),
         books=tuple(sorted(books.items())),
         num_bytes=int(pc.sum(table["bytes"]).as_py() or 0),
-        scored_by=json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True),
+        scored_by=json.dumps({"scorers": made, "settings": settings.stored()}, sort_keys=True),
         cascade_work=_work_of(columns.get(TIER_FIELD.name)),
         unlabelled=count_unlabelled(complete),
     )

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from classifiers.calibration import LengthThresholds, judge
+from classifiers.contamination_fields import BY, NGRAMS, SHARE
 from transforms.apply_rules import Rule, apply_rules
 from transforms.decisions import write_decisions
+from transforms.find_contaminated import ContaminationLimits, find_contaminated
 from transforms.records import (
     DECISION_SCHEMA,
     ORIGIN_CODES,
@@ -33,7 +35,12 @@ OPTIONAL_COLUMNS = ("quality", "ai_probability")
 
 
 def judge_shard(
-    shard: ScoredShard, rules: Sequence[Rule], thresholds: LengthThresholds | None, reject_disputed: bool, folder: str
+    shard: ScoredShard,
+    rules: Sequence[Rule],
+    thresholds: LengthThresholds | None,
+    reject_disputed: bool,
+    folder: str,
+    contamination: ContaminationLimits | None = None,
 ) -> list[DecidedShard]:
     """Verifies origins and applies `rules` to one scored shard; a pool task.
 
@@ -43,18 +50,24 @@ def judge_shard(
     present = set(_column_names(shard.path))
     wanted = {*BASE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in present), *(rule.field for rule in rules)}
     wanted |= {"language"} if any(rule.languages for rule in rules) else set()
+    wanted |= set() if contamination is None else {NGRAMS, SHARE, BY}
     if missing := sorted(rule.field for rule in rules if rule.field not in present):
         raise ValueError(f"{shard.path}: has no column {missing[0]!r}, which a rule looks at; score again with `headwater curate`")
     with open_arrow(shard.path) as file:
         columns = pq.read_table(file, columns=sorted(wanted), use_threads=False)
-    decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed)
+    decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed, contamination)
     return [write_decisions(decisions, shard, folder)]
 
 
 def judge_documents(
-    columns: pa.Table, shard_index: int, rules: Sequence[Rule], thresholds: LengthThresholds | None, reject_disputed: bool
+    columns: pa.Table,
+    shard_index: int,
+    rules: Sequence[Rule],
+    thresholds: LengthThresholds | None,
+    reject_disputed: bool,
+    contamination: ContaminationLimits | None = None,
 ) -> pa.Table:
-    """One row of `DECISION_SCHEMA` for each row of `columns`, in order."""
+    """One row of `DECISION_SCHEMA` for each row of `columns`, in order. A document is rejected for its origin, else as contaminated, else by a rule."""
     n = columns.num_rows
     declared = _codes(columns["origin"])
     ai_probability, limits = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
@@ -68,12 +81,22 @@ def judge_documents(
     disputed = (origin == DISPUTED) & reject_disputed
 
     verdicts = apply_rules(columns, pa.array(np.array(ORIGIN_NAMES, dtype=object)[origin]), rules)
-    broken = ~disputed & (verdicts.rule >= 0)
+    contaminated = np.zeros(n, bool) if contamination is None else ~disputed & find_contaminated(columns, contamination)
+    broken = ~disputed & ~contaminated & (verdicts.rule >= 0)
     reasons = np.array([None] * n, dtype=object)
     reasons[disputed] = Reason.DISPUTED_ORIGIN.value
     reasons[broken] = np.array([rule.name for rule in rules] or [""], dtype=object)[verdicts.rule[broken]]
     stages = np.array([None] * n, dtype=object)
     stages[disputed], stages[broken] = Stage.ORIGIN.value, Stage.RULES.value
+    reasons[contaminated], stages[contaminated] = Reason.CONTAMINATED.value, Stage.CONTAMINATION.value
+    values = np.where(disputed, ai_probability, np.where(broken, verdicts.value, np.nan))
+    bounds = np.where(disputed, limits, np.where(broken, verdicts.limit, np.nan))
+    partner_id, similarity = pa.nulls(n, pa.string()), pa.nulls(n, pa.float32())
+    if contamination is not None:
+        values = np.where(contaminated, columns[NGRAMS].to_numpy(), values)
+        bounds = np.where(contaminated, contamination.min_ngrams, bounds)
+        partner_id = pc.if_else(pa.array(contaminated), columns[BY], None)
+        similarity = pc.if_else(pa.array(contaminated), columns[SHARE], None)
 
     quality = columns["quality"].to_numpy() if "quality" in columns.schema.names else np.zeros(n, np.float32)
     made = {
@@ -91,10 +114,10 @@ def judge_documents(
         "bytes": columns["bytes"],
         "stage": pa.array(stages, pa.string()),
         "reason": pa.array(reasons, pa.string()),
-        "value": _nullable(np.where(disputed, ai_probability, np.where(broken, verdicts.value, np.nan))),
-        "limit": _nullable(np.where(disputed, limits, np.where(broken, verdicts.limit, np.nan))),
-        "partner_id": pa.nulls(n, pa.string()),
-        "similarity": pa.nulls(n, pa.float32()),
+        "value": _nullable(values),
+        "limit": _nullable(bounds),
+        "partner_id": partner_id,
+        "similarity": similarity,
         "partner_cycle": pa.nulls(n, pa.string()),
         "generation": pa.nulls(n, pa.int16()),
         "fresh": pa.nulls(n, pa.bool_()),

@@ -72,6 +72,7 @@ class Stage(enum.StrEnum):
     READ = "read"
     SCORE = "score"
     ORIGIN = "origin"
+    CONTAMINATION = "contamination"
     RULES = "rules"
     EXACT = "exact_duplicates"
     NEAR = "near_duplicates"
@@ -83,6 +84,7 @@ class Reason(enum.StrEnum):
     """Reasons of the stages whose reasons are fixed; the rules' reasons are the names of the recipe's rules."""
 
     DISPUTED_ORIGIN = "disputed_origin"
+    CONTAMINATED = "contaminated"
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     WITHDRAWN = "withdrawn"
@@ -180,7 +182,7 @@ DECISION_SCHEMA = pa.schema(
 )
 """The narrow columns that DECIDE works on. `declared` and `origin` (as verified) hold `ORIGIN_CODES`; `verified` says whether
 the detector could judge. `reason` is null while the document is alive; a rejected one carries the stage and reason, the score
-and the limit that decided, and for a duplicate the id of the survivor and the similarity to it. `row_key` hashes id, source
+and the limit that decided, for a duplicate the id of the survivor and the similarity to it, and for a contaminated one the evaluation item and its share. `row_key` hashes id, source
 and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1.
 With a ledger, `partner_cycle` names the cycle of the earlier publication, `generation` is the derived one and `fresh` says whether a human text was
 never published; without one they are null."""

@@ -122,6 +122,11 @@ _made: dict[ScoreSettings, list[Scorer]] = {}
 def _scorers(settings: ScoreSettings) -> list[Scorer]:
     # Once a process: loading a model costs as much as scoring thousands of documents.
     if settings not in _made:
+        if settings.evaluation is not None:
+            # Imported here: a run without evaluation sets compiles none of it.
+            from transforms.read_evaluation import ensure_index
+
+            ensure_index(settings.evaluation)
         _made[settings] = make_scorers(settings)
     return _made[settings]
 
@@ -160,7 +165,7 @@ def _value_counts(column: pa.Array) -> list[tuple[str, int]]:
 
 def _scored_by(scorers: Sequence[Scorer], settings: ScoreSettings) -> str:
     made = {scorer.name: {"version": scorer.version, "fields": scorer.fields.names} for scorer in scorers}
-    return json.dumps({"scorers": made, "settings": dataclasses.asdict(settings)}, sort_keys=True)
+    return json.dumps({"scorers": made, "settings": settings.stored()}, sort_keys=True)
 
 
 def write_scored(table: pa.Table, result: SplitScored) -> None:

@@ -50,11 +50,11 @@ class DedupSettings:
     extra_bands: int
     """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
     partitions: int
-    """Pieces that each shuffle is cut into."""
+    """Pieces that each shuffle is cut into; 0: by the size of the run (`pipeline.shuffle_size`)."""
 
     def __post_init__(self) -> None:
         require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
-        require("dedup.partitions", self.partitions, 1 <= self.partitions <= 65536, "1..65536")
+        require("dedup.partitions", self.partitions, 0 <= self.partitions <= 65536, "0..65536")
 
 
 @dataclass(frozen=True)

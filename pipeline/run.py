@@ -35,6 +35,7 @@ from pipeline.progress import RunProgress
 from pipeline.publishing import published_run, stage_output
 from pipeline.recipe import Recipe, check_rule_sources, default_tables, load_recipe
 from pipeline.run_facts import RunFacts
+from pipeline.shuffle_size import pieces_of_shards, pieces_of_splits, size_shuffles
 from transforms.inputs import InputError
 from transforms.scored_shards import read_scored_columns, read_scored_metadata
 from transforms.storage import beam_filesystems, is_local, join_path, open_binary
@@ -59,7 +60,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         index = None
         inputs: tuple = (("scored", parsed.scored, "as scored"),)
         work: dict[str, Any] = {"scored": tuple(scored)}
-        total_bytes = 0
+        total_bytes, pieces = 0, pieces_of_shards(len(scored))
     else:
         _import_beam(parsed, command_line)
         from transforms.plan_splits import plan_splits
@@ -73,8 +74,9 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
             raise UsageError(str(error)) from error
         inputs = tuple((spec.name, spec.pattern, spec.origin or "by record") for spec in specs)
         work = {"splits": tuple(splits), "fields": fields}
-        total_bytes = sum(split.num_bytes for split in splits)
+        total_bytes, pieces = sum(split.num_bytes for split in splits), pieces_of_splits(splits, recipe.read.split_bytes)
         recipe, index = read_sets(recipe)
+    recipe = size_shuffles(recipe, pieces)
     thresholds = detector_thresholds(recipe, detector)
     output = getattr(parsed, "output", "")
     if not output and not _is_local_runner(parsed.runner):

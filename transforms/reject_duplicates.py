@@ -13,9 +13,9 @@ from transforms.records import DECISION_SCHEMA, DecidedShard, Reason, Stage, row
 def reject_duplicates(
     joined: tuple[DecidedShard, Iterable[pa.RecordBatch]], stage: Stage, reason: Reason, limit: float, folder: str
 ) -> list[DecidedShard]:
-    """Marks the rows that duplicates (batches of `DUPLICATE_SCHEMA` for this shard) name as rejected; a pool task.
+    """Marks the rows that duplicates (batches of `DUPLICATE_SCHEMA`, or of `REMOVED_SCHEMA`, for this shard) name as rejected; a pool task.
 
-    `limit` is the similarity from which they are duplicates: what their rejection states beside their own.
+    `limit` is the similarity, or the value, from which they are: what their rejection states beside their own.
     """
     decided, duplicates = joined
     removed = [batch for batch in duplicates if batch.num_rows]
@@ -23,6 +23,7 @@ def reject_duplicates(
     if not removed:
         return [write_decisions(decisions, decided.shard, folder)]
     found = pa.Table.from_batches(removed)
+    measure = "similarity" if "similarity" in found.schema.names else "value"
     rows = rows_of(found["address"].to_numpy())
     n = decisions.num_rows
     place = np.full(n, -1, dtype=np.int64)
@@ -36,10 +37,11 @@ def reject_duplicates(
         "stage": pc.if_else(hit, pa.scalar(stage.value), decisions["stage"]),
         "reason": pc.if_else(hit, pa.scalar(reason.value), decisions["reason"]),
         "partner_id": pc.if_else(hit, found["partner_id"].take(take), decisions["partner_id"]),
-        "similarity": pc.if_else(hit, found["similarity"].take(take), decisions["similarity"]),
-        "value": pc.if_else(hit, found["similarity"].take(take), decisions["value"]),
+        "value": pc.if_else(hit, found[measure].take(take), decisions["value"]),
         "limit": pc.if_else(hit, pa.scalar(limit, pa.float32()), decisions["limit"]),
     }
+    if measure == "similarity":
+        replaced["similarity"] = pc.if_else(hit, found["similarity"].take(take), decisions["similarity"])
     for name, column in replaced.items():
         decisions = decisions.set_column(DECISION_SCHEMA.get_field_index(name), DECISION_SCHEMA.field(name), column)
     return [write_decisions(decisions, decided.shard, folder)]

@@ -8,6 +8,7 @@ A pool process that dies fails its task at once; one whose parent dies ends itse
 """
 
 import concurrent.futures
+import gc
 import multiprocessing
 import os
 import threading
@@ -32,12 +33,16 @@ class WorkerDied(RuntimeError):
 def start_pool(num_workers: int, warm_up: Callable[[], None] | None = None) -> None:
     """Forks `num_workers` processes now, before the runner starts threads; 0 or 1 starts none.
 
-    `warm_up` runs first in this process, so that what it loads (kernels, model weights) is shared by all of them.
+    `warm_up` runs first in this process, so that what it loads (kernels, model weights) is shared by all of them. Garbage is
+    collected from here on, whoever switched that off while things were loaded.
     """
     global _pool, _pool_size
     stop_pool()
     if warm_up is not None:
         warm_up()
+    # What is loaded by now stays to the end: nobody need look through it again for garbage, nor copy it into each process by doing so.
+    gc.freeze()
+    gc.enable()
     if num_workers < 2:
         return
     context = multiprocessing.get_context("fork")
@@ -49,6 +54,7 @@ def start_pool(num_workers: int, warm_up: Callable[[], None] | None = None) -> N
 def stop_pool() -> None:
     """Ends the pool, if one runs."""
     global _pool, _pool_size
+    gc.unfreeze()
     if _pool is not None:
         _pool.shutdown(wait=False, cancel_futures=True)
     _pool, _pool_size = None, 0

@@ -242,7 +242,7 @@ def test_a_value_of_the_wrong_kind_says_what_is_wanted(key, value, said):
         ("mix.priority", "length"),
         ("dedup.min_similarity", 0),
         ("dedup.min_similarity", 1.01),
-        ("dedup.partitions", 0),
+        ("dedup.partitions", -1),
         ("publish.num_shards", -2),
         ("publish.target_shard_bytes", 0),
         ("publish.zstd_level", 23),

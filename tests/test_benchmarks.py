@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import corpus, growth, peers, real_run
-from benchmarks.corpus import Pair
+from benchmarks import corpus, growth, real_run
 
 
 def topic_texts(count: int) -> list[str]:
@@ -117,45 +116,7 @@ def test_missing_data_set_names_the_folder(tmp_path):
         corpus.data_set(tmp_path, "outfox")
 
 
-# --- peers ------------------------------------------------------------------------------------------------------------
-
-PAIRS = [Pair("a", "A", 0.9), Pair("b", "B", 0.9), Pair("c", "C", 0.72), Pair("d", "D", 0.74)]
-
-
-def outcome(reached: str, kept: str) -> peers.Outcome:
-    return peers.Outcome(frozenset(reached), frozenset(kept), dict.fromkeys(set("abcdABCD") - set(reached), "too_short"))
-
-
-def test_recall_counts_pairs_that_reached_deduplication_and_lost_a_member():
-    # a: copy removed; b: both kept; c: both removed; d: the copy never reached deduplication.
-    found = peers.measure_recall(PAIRS, outcome(reached="aAbBcCd", kept="abBd"))
-    assert (found.found, found.pairs) == (2, 3)
-    assert found.share == 2 / 3
-
-
-def test_recall_by_similarity_splits_the_pairs():
-    rows = peers.recall_by_similarity(PAIRS, {"one": outcome("aAbBcCdD", "abBcdD"), "other": outcome("cC", "c")})
-    assert rows == [["0.70 to 0.75", "50.0% of 2", "100.0% of 1"], ["0.90 to 0.95", "50.0% of 2", "-"]]
-
-
-def test_difference_of_filters_is_explained_by_the_other_sides_reasons():
-    ours, theirs = outcome("abcd", "abcd"), outcome("ab", "ab")
-    assert peers.explain_difference(ours, theirs) == "too_short 2"
-    assert peers.explain_difference(theirs, ours) == "nothing"
-
-
-@given(st.integers(0, 1000), st.integers(1, 1000))
-def test_wilson_interval_holds_the_share(successes, trials):
-    successes = min(successes, trials)
-    low, high = peers.wilson_interval(successes, trials)
-    assert 0 <= low <= successes / trials + 1e-12
-    assert successes / trials - 1e-12 <= high <= 1
-
-
-def test_wilson_interval_against_a_published_value():
-    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, Wilson without continuity correction.
-    assert peers.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert peers.wilson_interval(0, 0) == (0, 1)
+# --- files of a run ---------------------------------------------------------------------------------------------------
 
 
 def write_output(out: Path, published: list[tuple], rejected: list[tuple], dead: list[dict] = ()) -> Path:
@@ -171,32 +132,6 @@ def write_output(out: Path, published: list[tuple], rejected: list[tuple], dead:
     pq.write_table(pa.table({**table, "reason": table["stage"]}), out / "rejected" / "000000.parquet")
     (out / "dead_letters" / "0.jsonl").write_text("".join(json.dumps(letter) + "\n" for letter in dead))
     return out
-
-
-def test_headwaters_outcome_is_read_from_its_files(tmp_path):
-    out = write_output(
-        tmp_path / "out",
-        [("s", "a", "human")],
-        [("s", "b", "rules", None), ("s", "c", "exact_duplicates", "a"), ("s", "d", "near_duplicates", "a")],
-    )
-    read = peers.read_headwater(out, frozenset("abcd"))
-    assert read.reached == set("acd")
-    assert read.kept == {"a"}
-    assert read.filtered == {"b": "rules"}
-
-
-def test_partners_are_compared_by_their_texts(tmp_path):
-    rejected = [("s", "b", "near_duplicates", "a"), ("s", "c", "near_duplicates", "a"), ("s", "d", "exact_duplicates", "a")]
-    out = write_output(tmp_path / "out", [("s", "a", "human")], rejected)
-    texts = {"a": "one two three four five six", "b": "one two three four five six", "c": "seven", "d": ""}
-    assert peers.partner_similarities(out, texts).tolist() == [0, 1]
-
-
-def test_few_documents_are_the_first_of_two_files(tmp_path):
-    documents, planted = corpus.plant(topic_texts(60), exact=0, near=0, seed=0)
-    corpus.write_corpus(tmp_path / "c", documents, planted, shards=3)
-    few = peers.take_documents(tmp_path / "c" / "docs", tmp_path / "few", 10)
-    assert sum(1 for path in few.glob("*.jsonl") for _ in corpus.read_jsonl(path)) == 10
 
 
 # --- growth -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,16 @@ def run_alarms(seeds: int) -> None:
     shown = {"human_origins": ("human",), "unit": "documents", "fresh_known": False}
     alarms = [
         parse_alarm(text, FIGURES)
-        for text in ("compression_ratio>+15%", "tail_coverage<-15%", "human_share<-10%", "distinct_3<-10%", "self_repetition>+25%")
+        for text in (
+            "compression_ratio>+15%",
+            "tail_coverage<-15%",
+            "human_share<-10%",
+            "distinct_1<-10%",
+            "distinct_2<-10%",
+            "distinct_3<-10%",
+            "self_repetition>+25%",
+            "cluster_concentration>+25%",
+        )
     ]
     cases = {
         "resampled": (),
@@ -136,6 +146,7 @@ def run_alarms(seeds: int) -> None:
     }
     hits: dict[str, list[set[str]]] = {name: [] for name in cases}
     named = dict.fromkeys(cases, 0)
+    changes: dict[str, list[float]] = {}
     for seed in range(seeds):
         draw = np.random.default_rng(seed)
         order = draw.permutation(len(human))
@@ -169,7 +180,11 @@ def run_alarms(seeds: int) -> None:
                 for n, place in enumerate(range(2, 2_400, 3)):
                     texts[place], origins[place] = machine[(n + seed) % len(machine)], "disputed"
             after = survey_table(table_of(texts, sources, origins))
-            tripped = evaluate(alarms, figures_of(after, reference, **shown), earlier)
+            figures = figures_of(after, reference, **shown)
+            tripped = evaluate(alarms, figures, earlier)
+            if name == "resampled":
+                for alarm in alarms:
+                    changes.setdefault(alarm.figure, []).append(abs(figures[alarm.figure] / earlier[0][1][alarm.figure] - 1))
             hits[name].append({one.alarm.text for one in tripped})
             wanted = [one for one in tripped if one.alarm.text in cases[name]]
             if wanted and name in ("templates", "replaced source"):
@@ -180,9 +195,11 @@ def run_alarms(seeds: int) -> None:
                 named[name] += blamed.suspects[0].name == "third"
     for name, wanted in cases.items():
         tripped = sum(set(wanted) <= held if wanted else bool(held) for held in hits[name])
-        others = ", ".join(sorted({text for held in hits[name] for text in held})) or "none"
+        counts = Counter(text for held in hits[name] for text in held)
+        others = ", ".join(f"{text} {count}" for text, count in sorted(counts.items())) or "none"
         asked = ", ".join(wanted) or "any alarm"
         print(f"{name:<18}{asked:<26} trips in {tripped} of {seeds}, names the source in {named[name]}; all that tripped: {others}", flush=True)
+    print("largest change of a resample: " + ", ".join(f"{figure} {max(seen):.1%}" for figure, seen in changes.items()))
 
 
 if __name__ == "__main__":

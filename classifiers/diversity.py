@@ -1,8 +1,9 @@
 """How varied texts are: figures that fall, or rise, long before a model trained on its own output collapses.
 
 Lengths decide such figures more than anything else, so all are taken on excerpts of `EXCERPT_WORDS` words in groups of `GROUP_EXCERPTS`, and a
-figure is its mean over the groups: data sets of any size compare. The interval comes from drawing groups again. About 40 ms for
-2,048 excerpts.
+figure is its mean over the groups: data sets of any size compare. The interval comes from drawing groups again. People
+repeat one another so rarely that the pairs within one set of groups are too few: self-repetition is the mean over `REGROUPINGS` sets (on 2,048 film reviews
+its relative standard deviation falls from 8 % to 4 %).
 
 *Source:* Shaib et al. 2024, "Standardizing the measurement of text diversity" (arXiv 2403.00553): compression ratio, self-repetition and the
 need to match lengths; Li et al. 2016 (distinct-n); Salkar et al. 2022 (self-repetition); Shumailov et al. 2024 (loss of the tail).
@@ -28,6 +29,8 @@ MIN_GROUPS = 2
 """Groups below which nothing is said."""
 MAX_GROUPS = 32
 """Groups that are measured, at most: 131,072 words."""
+REGROUPINGS = 32
+"""Times that excerpts are put into groups, where repetitions are counted."""
 BOOTSTRAP_DRAWS = 1_000
 """Times that the groups are drawn again for an interval."""
 CONFIDENCE = 0.95
@@ -111,7 +114,7 @@ def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None
 
     * `compression_ratio`: bytes over bytes after DEFLATE, level 9; at least 1, more is less varied.
     * `distinct_1`, `_2`, `_3`: different n-grams over n-grams, 0 to 1, less is less varied.
-    * `self_repetition`: mean over excerpts of log(1 + for each of its 4-grams the number of other excerpts that hold it); more is less varied.
+    * `self_repetition`: mean over excerpts of log(1 + for each of its 4-grams the number of other excerpts of a group that hold it); more is less varied.
     * `tail_coverage`: different words of the reference's tail over what equally much of the reference holds; 1 is as there.
     * `cluster_concentration`: sum of the squared shares of clusters of like excerpts, 1 / `GROUP_EXCERPTS` to 1; more is less varied.
     """
@@ -125,11 +128,12 @@ def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None
         values["compression_ratio"].append(compression_ratio(excerpts.texts[held]))
         for n in (1, 2, 3):
             values[f"distinct_{n}"].append(distinct_share(words, n))
-        values["self_repetition"].append(self_repetition(words))
         values["cluster_concentration"].append(cluster_concentration(words))
         if reference is not None:
             values["tail_coverage"].append(np.isin(np.unique(words), reference.words).sum() / reference.types_per_group)
-    return {name: bootstrap_mean(np.array(found), seed) for name, found in values.items()}
+    figures = {name: bootstrap_mean(np.array(found), seed) for name, found in values.items() if found}
+    figures["self_repetition"] = measure_self_repetition(excerpts.words[: groups * GROUP_EXCERPTS], seed)
+    return {name: figures[name] for name in values}
 
 
 def make_reference(excerpts: Excerpts) -> TailReference:
@@ -167,14 +171,28 @@ def distinct_share(words: np.ndarray, n: int) -> float:
 
 
 def self_repetition(words: np.ndarray, n: int = 4) -> float:
-    """Mean over excerpts of log(1 + sum over their n-grams of the other excerpts that hold it). *Source:* Shaib et al. 2024, section 3.4."""
-    grams = hash_grams(words, n)
-    excerpt = np.repeat(np.arange(len(grams)), grams.shape[1])
-    _, number = np.unique(grams, return_inverse=True)
-    number = number.ravel()
-    pairs = np.unique(np.stack([number, excerpt]), axis=1)
-    others = np.bincount(pairs[0])[number] - 1
-    return float(np.log1p(np.bincount(excerpt, others, len(grams))).mean())
+    """Mean over excerpts (uint64[excerpts, words]) of log(1 + for each of their n-grams the other excerpts of their group that hold it).
+
+    Groups of `GROUP_EXCERPTS` are formed anew `REGROUPINGS` times; fewer excerpts are one group. *Source:* Shaib et al. 2024, section 3.4, which
+    takes the whole data set for one group.
+    """
+    return _mean_repetition(_repeated_grams(words, n))
+
+
+def measure_self_repetition(words: np.ndarray, seed: int = 0) -> Figure:
+    """`self_repetition` of whole groups (uint64[excerpts, words]), at least two, with its interval.
+
+    The interval is in relation that of log(1 + the same on average over all groups that hold the excerpt): this one needs no groups, so that leaving
+    out `GROUP_EXCERPTS` excerpts at a time tells how far it varies. It is wide rather than narrow. *Source:* Efron and Tibshirani 1993, section 11.5
+    (delete-group jackknife).
+    """
+    repeated = _repeated_grams(words, 4)
+    groups = len(words) // GROUP_EXCERPTS
+    whole, left_out = _leave_groups_out(repeated, groups)
+    drawn = bootstrap_mean(groups * whole - (groups - 1) * left_out, seed)
+    value = _mean_repetition(repeated)
+    below, above = ((drawn.value - drawn.low) / whole, (drawn.high - drawn.value) / whole) if whole else (0.0, 0.0)
+    return Figure(value, value * max(0.0, 1 - below), value * (1 + above), groups)
 
 
 def cluster_concentration(words: np.ndarray) -> float:
@@ -229,3 +247,66 @@ def _mix(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return values ^ (values >> np.uint64(33))
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """The n-grams that more than one excerpt holds, numbered from 0."""
+
+    excerpts: int
+    grams: int
+    held: np.ndarray
+    """int64: n-gram, once for each excerpt that holds it."""
+    holder: np.ndarray
+    """int64: that excerpt."""
+    found: np.ndarray
+    """int64: n-gram of each occurrence."""
+    owner: np.ndarray
+    """int64: its excerpt."""
+
+    def others(self, group: np.ndarray, groups: int) -> np.ndarray:
+        """float64[excerpts]: over the occurrences of an excerpt, the other excerpts of its `group` (int64[excerpts], below `groups`) with that n-gram."""
+        counts = np.bincount(self.held * groups + group[self.holder], minlength=self.grams * groups)
+        return np.bincount(self.owner, counts[self.found * groups + group[self.owner]] - 1, self.excerpts)
+
+
+def _repeated_grams(words: np.ndarray, n: int) -> _Repeated:
+    grams = hash_grams(words, n)
+    excerpts, width = grams.shape
+    _, number = np.unique(grams, return_inverse=True)
+    number = number.ravel()
+    held, holder = np.divmod(np.unique(number * excerpts + np.repeat(np.arange(excerpts), width)), excerpts)
+    repeated = np.bincount(held) > 1
+    place = np.cumsum(repeated) - 1
+    at = np.flatnonzero(repeated[number])
+    kept = repeated[held]
+    return _Repeated(excerpts, int(repeated.sum()), place[held[kept]], holder[kept], place[number[at]], at // width)
+
+
+def _mean_repetition(repeated: _Repeated) -> float:
+    groups = repeated.excerpts // GROUP_EXCERPTS
+    if groups < 2:
+        return float(np.log1p(repeated.others(np.zeros(repeated.excerpts, np.int64), 1)).mean())
+    means = []
+    for draw in range(REGROUPINGS):
+        keys = _mix(np.arange(draw * repeated.excerpts, (draw + 1) * repeated.excerpts, dtype=np.uint64) * _GOLDEN)
+        # What is left over makes a group that does not count.
+        group = np.empty(repeated.excerpts, np.int64)
+        group[np.argsort(keys, kind="stable")] = np.arange(repeated.excerpts) // GROUP_EXCERPTS
+        means.append(np.log1p(repeated.others(group, groups + 1))[group < groups].mean())
+    return float(np.mean(means))
+
+
+def _leave_groups_out(repeated: _Repeated, groups: int) -> tuple[float, np.ndarray]:
+    """Mean over excerpts of log(1 + other excerpts with its n-grams, scaled to one group): of all, and float64[groups] without each group."""
+    group = np.arange(repeated.excerpts) // GROUP_EXCERPTS
+    counts = np.bincount(repeated.held * groups + group[repeated.holder], minlength=repeated.grams * groups).reshape(-1, groups)
+    shared = np.zeros((repeated.excerpts, groups))
+    np.add.at(shared, repeated.owner, counts[repeated.found])
+    shared[np.arange(repeated.excerpts), group] -= np.bincount(repeated.owner, minlength=repeated.excerpts)
+    every = shared.sum(axis=1)
+    rest = repeated.excerpts - GROUP_EXCERPTS
+    without = np.log1p((every[:, None] - shared) * ((GROUP_EXCERPTS - 1) / (rest - 1)))
+    without[np.arange(repeated.excerpts), group] = 0
+    whole = np.log1p(every * ((GROUP_EXCERPTS - 1) / (repeated.excerpts - 1))).mean()
+    return float(whole), without.sum(axis=0) / rest

@@ -3,11 +3,15 @@
 human_share<0.5                 below one half
 compression_ratio>+15%          more than 15 % above that of the last cycle
 tail_coverage<-10%@spring       more than 10 % below that of cycle `spring`
+
+A figure that is taken on a sample has an interval, and so has its change: a change trips only if all of its interval lies beyond the limit, so that texts
+which are merely others trip nothing. The interval's ends stand beside a figure as FIGURE.low and FIGURE.high; one without is exact.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +40,21 @@ class Alarm:
     """Whether the figure is compared to that of an earlier cycle."""
     cycle: str | None = None
     """The cycle compared to; None: the last one."""
+
+    def trips_surely(self, figures: Mapping[str, float], before: Mapping[str, float]) -> bool:
+        """Whether the figure's change against the mapping `before` crosses the limit, even at the near end of its interval. Relative alarms only.
+
+        The near end of value - (1 + limit) * before, of two independent estimates, lies the root of the sum of their squared distances to their
+        own near ends away. *Source:* Zou and Donner 2008, "Construction of confidence limits about effect measures", section 2 (MOVER).
+        """
+        name = self.figure
+        near, far = (f"{name}.low", f"{name}.high") if self.above else (f"{name}.high", f"{name}.low")
+        value, earlier = figures[name], before[name]
+        if not self.trips(value, earlier):
+            return False
+        scale = abs(1 + self.limit) if earlier else 1.0
+        doubt = math.hypot(value - figures.get(near, value), scale * (before.get(far, earlier) - earlier))
+        return abs(value - earlier * (1 + self.limit)) > doubt
 
     def trips(self, value: float, before: float | None) -> bool:
         """Whether `value` crosses the limit; `before` is the earlier cycle's, which a relative limit needs. Against 0 any change is endless."""
@@ -127,20 +146,21 @@ def evaluate(alarms: Iterable[Alarm], figures: Mapping[str, float], earlier: Seq
     """The alarms that trip, in their order.
 
     `figures` are those of this cycle, `earlier` those of the cycles before by name, the last one last. A figure that could not be taken trips
-    its alarm; a change is not judged where there is no earlier cycle, or that one lacks the figure. Raises UsageError for an unknown cycle.
+    its alarm; a change is not judged where there is no earlier cycle, or that one lacks the figure, and trips by `Alarm.trips_surely`. Raises
+    UsageError for an unknown cycle.
     """
     alarms = list(alarms)
     check_cycles(alarms, [name for name, _ in earlier])
     tripped = []
     for alarm in alarms:
-        value, before = figures.get(alarm.figure), None
-        if alarm.relative:
-            compared = [held for name, held in earlier if alarm.cycle in (None, name)]
-            before = compared[-1].get(alarm.figure) if compared else None
-            if before is None:
-                continue
-        if value is None or alarm.trips(value, before):
-            tripped.append(Tripped(alarm, value, before))
+        value = figures.get(alarm.figure)
+        if not alarm.relative:
+            if value is None or alarm.trips(value, None):
+                tripped.append(Tripped(alarm, value, None))
+            continue
+        compared = next((held for name, held in reversed(earlier) if alarm.cycle in (None, name)), {})
+        if alarm.figure in compared and (value is None or alarm.trips_surely(figures, compared)):
+            tripped.append(Tripped(alarm, value, compared[alarm.figure]))
     return tripped
 
 

@@ -128,12 +128,13 @@ def shares_by(survey: Survey, column: str, unit: str = "documents") -> dict[str,
 
 
 def figures_of(survey: Survey, reference: TailReference | None, *, human_origins: Sequence[str], unit: str, fresh_known: bool) -> dict[str, float]:
-    """The value of every figure that can be taken, by name.
+    """The value of every figure that can be taken, by name, and the ends of the intervals of those that are sampled as NAME.low and NAME.high.
 
     Shares are in `unit`; `human_origins` are the verified origins that count as human. `fresh_share` is that of the human text. Without a reference
     there is no tail coverage, and where texts are too few no figure of `classifiers.diversity`. Empty for no documents.
     """
-    return _counted(survey, human_origins, unit, fresh_known) | {name: figure.value for name, figure in intervals_of(survey, reference).items()}
+    sampled = {name: {"value": figure.value, "low": figure.low, "high": figure.high} for name, figure in intervals_of(survey, reference).items()}
+    return _counted(survey, human_origins, unit, fresh_known) | _flat(sampled)
 
 
 def intervals_of(survey: Survey, reference: TailReference | None) -> dict[str, Figure]:
@@ -184,8 +185,8 @@ def build_report(
 
 
 def report_figures(report: Mapping[str, Any]) -> dict[str, float]:
-    """Figure -> value of a report: what alarms of later cycles compare to."""
-    return {**report["figures"], **{name: held["value"] for name, held in report["diversity"]["figures"].items()}}
+    """Figure -> value of a report, with the ends of intervals as in `figures_of`: what alarms of later cycles compare to."""
+    return {**report["figures"], **_flat(report["diversity"]["figures"])}
 
 
 def render_report(report: Mapping[str, Any]) -> str:
@@ -287,6 +288,11 @@ def _take(sample: Sample, places: np.ndarray) -> Sample:
         tuple(sample.generators[place] for place in chosen),
         sample.human[places],
     )
+
+
+def _flat(sampled: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    values = {name: held["value"] for name, held in sampled.items()}
+    return values | {f"{name}.{end}": held[end] for name, held in sampled.items() for end in ("low", "high")}
 
 
 def _rounded(value: float) -> float:

@@ -25,6 +25,7 @@ from classifiers.diversity import (
     hash_grams,
     make_reference,
     measure_diversity,
+    measure_self_repetition,
     self_repetition,
 )
 from tests.texts import prose
@@ -58,6 +59,59 @@ def test_self_repetition_counts_the_other_excerpts_that_hold_each_gram(words):
     rows = [[tuple(row[start : start + 4]) for start in range(2)] for row in words.tolist()]
     expected = [math.log(1 + sum(sum(gram in other for other in rows) - 1 for gram in row)) for row in rows]
     assert self_repetition(words) == pytest.approx(np.mean(expected))
+
+
+def grouped_repetition(words, groups):
+    """`self_repetition` of each group on its own, in plain Python."""
+    means = []
+    for group in range(groups):
+        rows = [[tuple(row[start : start + 4]) for start in range(len(row) - 3)] for row in words[group * 64 : group * 64 + 64].tolist()]
+        held = Counter(gram for row in rows for gram in set(row))
+        means.append(np.mean([math.log(1 + sum(held[gram] - 1 for gram in row)) for row in rows]))
+    return np.array(means)
+
+
+def repeating(seed, count=4 * GROUP_EXCERPTS, phrases=400):
+    """Excerpts of a few words that now and then hold one of some phrases, as people's do."""
+    random = np.random.default_rng(seed)
+    words = random.integers(0, 1 << 40, (count, 32), np.uint64)
+    kept = np.random.default_rng(1_000_000).integers(0, 1 << 40, (phrases, 4), np.uint64)
+    for row in words:
+        row[4:8] = kept[random.integers(phrases)]
+    return words
+
+
+def test_self_repetition_is_the_mean_over_groups_and_steadier_than_any_one_set_of_them():
+    held = [repeating(seed) for seed in range(20)]
+    one = np.array([grouped_repetition(words, 4).mean() for words in held])
+    many = np.array([self_repetition(words) for words in held])
+    assert many.mean() == pytest.approx(one.mean(), rel=0.06)
+    assert many.std() < 0.75 * one.std()
+
+
+def test_self_repetition_does_not_depend_on_how_many_excerpts_there_are():
+    few, many = (np.mean([self_repetition(repeating(seed, count)) for seed in range(seeds)]) for count, seeds in ((128, 60), (1024, 6)))
+    assert few == pytest.approx(many, rel=0.1)
+
+
+def test_what_does_not_fill_a_group_takes_turns_in_being_left_out():
+    words = np.concatenate([repeating(1, 2 * GROUP_EXCERPTS), np.repeat(repeating(2, 1), 60, axis=0)])
+    alone = self_repetition(words[: 2 * GROUP_EXCERPTS])
+    assert self_repetition(words) > 3 * alone
+
+
+def test_the_interval_of_self_repetition_holds_it_and_what_it_is_elsewhere():
+    true = np.mean([self_repetition(repeating(seed)) for seed in range(100, 130)])
+    found = [measure_self_repetition(repeating(seed)) for seed in range(40)]
+    assert all(figure.low <= figure.value <= figure.high and figure.groups == 4 for figure in found)
+    assert np.mean([figure.low <= true <= figure.high for figure in found]) >= 0.85
+
+
+@pytest.mark.parametrize("words", [np.arange(128 * 32, dtype=np.uint64).reshape(128, 32), np.zeros((128, 32), np.uint64)])
+def test_where_all_groups_are_alike_the_interval_is_a_point(words):
+    figure = measure_self_repetition(words)
+    assert figure.low == pytest.approx(figure.value) == pytest.approx(figure.high)
+    assert figure.value == pytest.approx(math.log(1 + 29 * 63) if not words.any() else 0)
 
 
 def test_the_compression_ratio_is_that_of_deflate():

@@ -1,6 +1,7 @@
 """Alarms mean what they say, trip on the right side of their limit, and name who moved the figure."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -77,6 +78,58 @@ def test_changes_are_judged_against_the_last_cycle_or_the_one_named():
     held = alarms("compression_ratio>+15%", "compression_ratio>+15%@c1", "compression_ratio>+80%@c1")
     tripped = evaluate(held, {"compression_ratio": 3.3}, earlier)
     assert [(one.alarm.text, one.before) for one in tripped] == [("compression_ratio>+15%@c1", 2.0)]
+
+
+def sampled(name, value, half):
+    return {name: value, f"{name}.low": value - half, f"{name}.high": value + half}
+
+
+def test_a_change_that_chance_may_have_made_trips_nothing():
+    held = alarms("compression_ratio>+15%", "distinct_2<-10%")
+    before = sampled("compression_ratio", 2.0, 0.2) | sampled("distinct_2", 0.8, 0.05)
+    near = sampled("compression_ratio", 2.4, 0.2) | sampled("distinct_2", 0.7, 0.05)
+    far = sampled("compression_ratio", 2.9, 0.2) | sampled("distinct_2", 0.6, 0.05)
+    exact = {"compression_ratio": 2.4, "distinct_2": 0.7}
+    assert evaluate(held, near, [("c1", before)]) == []
+    assert [one.alarm.figure for one in evaluate(held, far, [("c1", before)])] == ["compression_ratio", "distinct_2"]
+    assert [one.alarm.figure for one in evaluate(held, exact, [("c1", exact | {"compression_ratio": 2.0, "distinct_2": 0.8})])] == [
+        "compression_ratio",
+        "distinct_2",
+    ]
+
+
+def test_a_limit_without_a_sign_is_about_the_figure_itself():
+    assert [one.value for one in evaluate(alarms("compression_ratio>3"), sampled("compression_ratio", 3.1, 1), [])] == [3.1]
+
+
+@given(st.sampled_from("<>"), st.floats(-0.9, 3), values, values, st.floats(0, 5), st.floats(0, 5))
+def test_doubt_only_ever_keeps_an_alarm_from_tripping(side, change, value, before, half, half_before):
+    alarm = parse_alarm(f"distinct_2{side}{100 * change:+.6f}%", FIGURES)
+    now, then = sampled("distinct_2", value, half), sampled("distinct_2", before, half_before)
+    surely = alarm.trips_surely(now, then)
+    assert not surely or alarm.trips(value, before)
+    assert alarm.trips_surely({"distinct_2": value}, {"distinct_2": before}) == alarm.trips(value, before)
+    if half == 0:
+        # Against an exact figure of now, the earlier one's near end decides alone.
+        assert surely == (alarm.trips(value, before) and abs(value - (1 + alarm.limit) * before) > abs(1 + alarm.limit) * half_before)
+    assert not surely or alarm.trips_surely(sampled("distinct_2", value, half / 2), then)
+
+
+@pytest.mark.parametrize(("side", "texts"), [(">", "distinct_2>+15%"), ("<", "distinct_2<-15%")])
+def test_of_changes_within_the_limit_hardly_any_trips_by_chance(side, texts):
+    """Two samples of one thing, judged against a limit that the standard error crosses in one of three pairs, trip in less than one of a hundred."""
+    random = np.random.default_rng(5)
+    (alarm,) = alarms(texts)
+    drawn = 1 + random.normal(0, 0.2, (2_000, 2))
+    crossed = [alarm.trips(now, before) for now, before in drawn]
+    tripped = [alarm.trips_surely(sampled("distinct_2", now, 0.4), sampled("distinct_2", before, 0.4)) for now, before in drawn]
+    assert np.mean(crossed) > 0.2 and np.mean(tripped) < 0.01
+
+
+def test_against_nothing_a_rise_trips_if_its_interval_leaves_nothing_out():
+    (alarm,) = alarms("distinct_2>+10%")
+    assert alarm.trips_surely(sampled("distinct_2", 0.4, 0.1), sampled("distinct_2", 0.0, 0.0))
+    assert not alarm.trips_surely(sampled("distinct_2", 0.4, 0.5), sampled("distinct_2", 0.0, 0.0))
 
 
 def test_of_a_cycle_with_several_runs_the_last_one_counts():

@@ -75,7 +75,10 @@ class Stage(enum.StrEnum):
     CONTAMINATION = "contamination"
     RULES = "rules"
     EXACT = "exact_duplicates"
+    KEY = "key_duplicates"
     NEAR = "near_duplicates"
+    LINES = "repeated_lines"
+    CAPS = "caps"
     LEDGER = "ledger"
     MIX = "mix"
 
@@ -86,7 +89,10 @@ class Reason(enum.StrEnum):
     DISPUTED_ORIGIN = "disputed_origin"
     CONTAMINATED = "contaminated"
     EXACT_DUPLICATE = "exact_duplicate"
+    DUPLICATE_KEY = "duplicate_key"
     NEAR_DUPLICATE = "near_duplicate"
+    REPEATED_LINES = "repeated_lines_elsewhere"
+    OVER_CAP = "over_cap"
     WITHDRAWN = "withdrawn"
     REUSED = "reused"
     TOO_DEEP = "too_deep"
@@ -196,3 +202,13 @@ DUPLICATE_SCHEMA = pa.schema(
     ]
 )
 """One removed duplicate a row: its address, and the surviving document that it lost to."""
+
+REMOVED_SCHEMA = pa.schema(
+    [
+        ("address", pa.uint64()),
+        ("partner_address", pa.uint64()),
+        ("partner_id", pa.string()),
+        ("value", pa.float32()),
+    ]
+)
+"""One removed document a row that is no copy of the one it lost to: `value` is what its rejection states, no similarity."""

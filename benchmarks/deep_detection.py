@@ -3,6 +3,7 @@
     python -m benchmarks.deep_detection --data ../shared/data --scores DIR --sets l2r21,raidar    trains without each set; minutes to an hour a set
     python -m benchmarks.deep_detection --data ../shared/data --scores DIR                        every set, then the tables
 
+The figure to quote is `python -m classifiers evaluate --leave_one_set_out --ai_detector deep`, whose training this repeats at several points.
 What is in DIR already is not computed again, so sets can be spread over processes. Prints the command, the machine and the date.
 """
 
@@ -20,13 +21,12 @@ import numpy as np
 from classifiers.deep_encoder import DeepSettings
 from classifiers.deep_windows import DrawSettings, cut_texts, draw_windows, rows_without
 from classifiers.labelled_text import MIXED_SETS, LabelledText, fraction_of, read_set
-from classifiers.metrics import auroc, measure_separation, tpr_at_fpr
+from classifiers.leave_out_deep import best_shares, measure
+from classifiers.metrics import measure_separation
 from classifiers.train import TrainSettings, balanced_weights, fit_scale, fold_corpus, leave_one_set_out, read_training_texts
 
 TEST_WINDOWS = DeepSettings(max_windows=2)
 """What is scored of a left-out text: half of what the detector reads, to save time."""
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5)
-"""Weights of a head's log odds beside the fast detector's that are tried."""
 FAST_FILE = "fast.npz"
 
 
@@ -124,18 +124,6 @@ def print_tables(data: str, folder: str, seed: int) -> None:
             np.concatenate([balanced_weights(labels[name]) for name in MIXED_SETS]),
         )  # fmt: skip
         print(f"factors over all sets: intercept {intercept:.4f}, tuned {factor * shares[1]:.4f}, linear {factor * shares[2]:.4f}, fast {factor:.4f}")
-
-
-def best_shares(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """float64[3]: weights of the fast detector (1), the tuned and the linear head (of `SHARES`) whose sum has the highest mean of AUROC
-    and TPR@1% over `parts`, each the three log odds (float64[3, n]) and the labels of one set."""
-    candidates = [np.array([1.0, tuned, linear]) for tuned in SHARES for linear in SHARES]
-    return max(candidates, key=lambda shares: np.mean([measure(shares @ odds, label) for odds, label in parts]))
-
-
-def measure(scores: np.ndarray, machine: np.ndarray) -> tuple[float, float]:
-    """AUROC and TPR@1%."""
-    return auroc(scores, machine), tpr_at_fpr(scores, machine, 0.01)
 
 
 def fast_scores(data: str, folder: str, seed: int) -> Mapping[tuple[str, str], float]:

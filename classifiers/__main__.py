@@ -50,11 +50,11 @@ def _run_train(options: argparse.Namespace) -> None:
 def _train_cascade(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
     from classifiers.calibrate import calibrate_shipped, describe
     from classifiers.cascade import SETTINGS_FILE
-    from classifiers.fit_cascade import CALIBRATION_TEXTS, make_cascade
+    from classifiers.fit_cascade import make_cascade
 
     deep = make_detector("deep", num_threads=options.threads)
     cascade = make_cascade(options.data, make_detector("fast"), deep, sets, options.max_deep_share)
-    calibration = calibrate_shipped(AiDetectorScorer(cascade), options.data, sets, CALIBRATION_TEXTS)
+    calibration = calibrate_shipped(AiDetectorScorer(cascade), options.data, sets, options.max_texts)
     os.makedirs(options.output, exist_ok=True)
     _write(os.path.join(options.output, SETTINGS_FILE), cascade.settings.to_json())
     _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["cascade"]), calibration.to_json())
@@ -65,17 +65,18 @@ def _train_cascade(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
 def _train_deep(options: argparse.Namespace, sets: tuple[str, ...]) -> None:
     from classifiers.calibrate import calibrate_shipped, describe
     from classifiers.deep_encoder import WEIGHTS_FOLDER, load_deep, require_training
-    from classifiers.deep_windows import DrawSettings
 
     require_training()  # before torch is imported
-    from classifiers.train_deep import SCORED_TEXTS_PER_SOURCE, DeepTrainSettings, train
+    from classifiers.deep_card import write_card
+    from classifiers.train_deep import settings_for, train
 
     folder = os.path.join(options.output, WEIGHTS_FOLDER)
-    train(options.data, folder, DeepTrainSettings(DrawSettings(seed=options.seed)), sets)
+    trained = train(options.data, folder, settings_for(options.steps, options.seed), sets)
     deep = load_deep(folder, options.threads)
-    calibration = calibrate_shipped(AiDetectorScorer(deep), options.data, sets, SCORED_TEXTS_PER_SOURCE)
+    calibration = calibrate_shipped(AiDetectorScorer(deep), options.data, sets, options.max_texts)
     _write(os.path.join(options.output, SHIPPED_CALIBRATIONS["deep"]), calibration.to_json())
     describe(calibration, 0.01, print)
+    write_card(folder, trained, deep.version, calibration)
     print(f"wrote {folder} ({deep.version}) and {SHIPPED_CALIBRATIONS['deep']} ({calibration.digest})")
 
 
@@ -102,23 +103,41 @@ def _run_calibrate(options: argparse.Namespace) -> None:
 def _run_evaluate(options: argparse.Namespace) -> None:
     import orjson
 
-    from classifiers.evaluate import evaluate
+    from classifiers.evaluate import MAX_TEXTS, evaluate
     from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
     from classifiers.leave_out import evaluate_leaving_sets_out
     from classifiers.report_tables import print_tables
 
     sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
     if options.leave_one_set_out:
-        if options.ai_detector != "fast" or options.model or options.calibration:
-            raise ValueError("--leave_one_set_out trains the fast detector again for each set: leave out --ai_detector, --model and --calibration")
-        report = evaluate_leaving_sets_out(options.data, options.max_false_positive_rate, options.seed, sets, report=_progress)
+        if options.ai_detector not in SHIPPED_CALIBRATIONS or options.model or options.calibration:
+            raise ValueError(
+                "--leave_one_set_out trains the detector again for each set: --ai_detector must be fast, deep or cascade; "
+                "leave out --model and --calibration"
+            )
+        if options.ai_detector == "fast":
+            report = evaluate_leaving_sets_out(options.data, options.max_false_positive_rate, options.seed, sets, report=_progress)
+        else:
+            report = _leave_out_deep(options, sets)
     else:
         detector = _make_scorer(options).detector
         calibration = _own_calibration(options.ai_detector, detector.version, options.calibration)
-        report = evaluate(options.data, detector, calibration, options.max_false_positive_rate, options.seed, options.max_texts, sets)
+        max_texts = MAX_TEXTS if options.max_texts is None else options.max_texts
+        report = evaluate(options.data, detector, calibration, options.max_false_positive_rate, options.seed, max_texts, sets)
     if options.json:
         _write(options.json, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     print_tables(report)
+
+
+def _leave_out_deep(options: argparse.Namespace, sets: tuple[str, ...]) -> dict:
+    from classifiers.leave_out_deep import TEXTS, FoldSettings, evaluate_deep_leaving_sets_out
+
+    if not options.folds:
+        raise ValueError(
+            f"--leave_one_set_out with {options.ai_detector} takes minutes a set: give --folds DIR, where scores of left-out sets are kept"
+        )
+    settings = FoldSettings(options.steps, TEXTS if options.max_texts is None else options.max_texts, options.seed)
+    return evaluate_deep_leaving_sets_out(options.data, options.ai_detector, options.folds, settings, sets, report=_progress)
 
 
 def _own_calibration(spec: str, version: str, path: str | None) -> Calibration | None:
@@ -197,6 +216,12 @@ def _make_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--max_deep_share", type=float, default=0.06, help="cascade: share of texts that may go to the deep detector, above 0, at most 1"
     )
+    train.add_argument(
+        "--max_texts",
+        type=int,
+        default=300,
+        help="deep and cascade: human texts of one set and length group that are scored for the thresholds, at most",
+    )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
     train.set_defaults(run=_run_train)
@@ -216,7 +241,15 @@ def _make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--calibration", default=None, help="thresholds made by calibrate; default: the shipped ones")
     evaluate.add_argument("--json", default="", help="file for the figures")
     evaluate.add_argument("--seed", type=int, default=0, help="of the training and the bootstrap")
-    evaluate.add_argument("--max_texts", type=int, default=4_000, help="texts of one set, label and attack, at most; fewer for a slow detector")
+    evaluate.add_argument(
+        "--max_texts",
+        type=int,
+        default=None,
+        help="texts of one set, label and attack, at most; default 4,000; 250 to leave sets out of deep or cascade",
+    )
+    evaluate.add_argument(
+        "--folds", default="", help="deep and cascade, leaving sets out: folder that keeps their scores; what it holds is not trained again"
+    )
     evaluate.set_defaults(run=_run_evaluate)
 
     predict = commands.add_parser("predict", help="one line of output for each line of input")
@@ -239,6 +272,10 @@ def _make_parser() -> argparse.ArgumentParser:
     reference.add_argument("--max_texts", type=int, default=1_000, help="texts of one set and label, at most; all for the fast detector")
     reference.set_defaults(run=_run_reference)
 
+    for command in (train, evaluate):
+        command.add_argument(
+            "--steps", type=int, default=250, help="deep: steps of 16 windows that its upper layers are trained for (evaluate: without each set)"
+        )
     for command in (calibrate, evaluate, predict):
         command.add_argument(
             "--max_false_positive_rate", type=float, default=0.01, help=f"share of human text that may be flagged, {LOWEST_RATE} to {HIGHEST_RATE}"

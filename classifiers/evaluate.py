@@ -168,21 +168,22 @@ class FormatBaseline:
         return format_features([text.text for text in texts]) @ factors
 
 
-def separation(one: ScoredSet, thresholds: LengthThresholds, seed: int, repeats: int = REPEATS) -> dict:
-    """One row: texts, AUROC, true positives (abstentions not considered), and what the thresholds find of the machine texts."""
+def separation(one: ScoredSet, thresholds: LengthThresholds | None, seed: int, repeats: int = REPEATS) -> dict:
+    """One row: texts, AUROC, true positives (abstentions not considered), and what the thresholds, if any, find of the machine texts."""
     measured = measure_separation(one.odds, one.machine, tuple(RATES.values()), one.groups, repeats, seed)
-    flagged, judged = judge(one.probability, one.words, thresholds)
-    return {
+    row = {
         "human": int((~one.machine).sum()),
         "machine": int(one.machine.sum()),
         **{name: asdict(figure) for name, figure in zip(("AUROC", *RATES), measured, strict=True)},
-        "flagged": share_of(flagged[one.machine]),
-        "abstained": float((~judged).mean()) if len(judged) else None,
     }
+    if thresholds is None:
+        return row
+    flagged, judged = judge(one.probability, one.words, thresholds)
+    return row | {"flagged": share_of(flagged[one.machine]), "abstained": float((~judged).mean()) if len(judged) else None}
 
 
 def separation_table(
-    sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int, baseline: FormatBaseline, left_out: bool = False
+    sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds | None], seed: int, baseline: FormatBaseline, left_out: bool = False
 ) -> dict:
     """A row of `separation` for each set, with the format-only baseline beside it (`left_out`: fitted without that set), and the means."""
     rows = {}
@@ -257,7 +258,7 @@ def clean_texts(sets: Mapping[str, ScoredSet]) -> dict[str, ScoredSet]:
     return {name: one.where(one.attacks == "none") for name, one in sets.items()}
 
 
-def generator_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int) -> dict:
+def generator_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds | None], seed: int) -> dict:
     """A row of `separation` for each generator of each set, against the human texts of that set."""
     rows = {}
     for name, one in sets.items():
@@ -268,15 +269,17 @@ def generator_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, Leng
     return rows
 
 
-def attack_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds], seed: int) -> dict:
+def attack_table(sets: Mapping[str, ScoredSet], thresholds: Mapping[str, LengthThresholds | None], seed: int) -> dict:
     """Disguised machine texts against clean human ones of their set; beside it how many human texts under the same attack are flagged."""
     rows = {}
     for name, one in sets.items():
         for attack in sorted(set(one.attacks)) if (one.attacks != "none").any() else ():
             same = one.attacks == attack
             row = separation(one.where((one.machine & same) | (~one.machine & (one.attacks == "none"))), thresholds[name], seed, REPEATS // 2)
-            people = one.where(same & ~one.machine)
-            rows[f"{name}: {attack}"] = row | {"flagged human": share_of(judge(people.probability, people.words, thresholds[name])[0])}
+            if thresholds[name] is not None:
+                people = one.where(same & ~one.machine)
+                row["flagged human"] = share_of(judge(people.probability, people.words, thresholds[name])[0])
+            rows[f"{name}: {attack}"] = row
     return rows
 
 

@@ -24,8 +24,6 @@ the cascade was 9.5 times as fast as the deep detector (`benchmarks.detection`).
 FADE = 0.1
 TEXTS_PER_SET = 400
 """Texts of one set that are scored by both, at most."""
-CALIBRATION_TEXTS = 300
-"""Held-out human texts of one set and length group that are scored for the thresholds: a few more than count, for abstentions."""
 BANDS_TRIED = 60
 FALSE_POSITIVE_RATE = 0.01
 _RIDGE = 1e-3

@@ -8,6 +8,8 @@ spread of the hidden states that the upper layers start from.
 
 import importlib.resources
 import os
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from classifiers.deep_card import Training
 from classifiers.deep_encoder import MODEL_FILE, SETTINGS_FILE, TOKENIZER_FILE, DeepSettings, average_windows
 from classifiers.deep_network import BASE_MODULE, Encoder, export_encoder, load_base, pool_states
 from classifiers.deep_windows import DrawSettings, Windows, draw_windows
@@ -23,8 +26,10 @@ from classifiers.train import TrainSettings, read_training_texts
 
 RUNNING_MEAN_SHARE = 0.2
 """Share of the steps so far that the running mean of the weights looks back on."""
-SCORED_TEXTS_PER_SOURCE = 300
-"""Held-out human texts of one set and length group that are scored for the shipped thresholds: a few more than count, for abstentions."""
+BATCH = 16
+"""Windows a step."""
+WINDOWS_PER_STEP = 48
+"""Windows drawn for each step: the linear head, which is fitted to all, gains by more of them than the tuned one can be trained on."""
 CACHE_ROWS = 64
 """Windows that pass a layer at once where nothing is trained."""
 
@@ -42,7 +47,7 @@ class DeepTrainSettings:
     """Layers of MiniLM (of its six) that the encoder has."""
     frozen_layers: int = 2
     """Layers, from below, that are not trained; nor are the embeddings."""
-    batch: int = 16
+    batch: int = BATCH
     """Windows a step."""
     learning_rate: float = 3e-4
     """Of AdamW; constant after `warm_up_steps`."""
@@ -79,6 +84,11 @@ class DeepTrainSettings:
     def seed(self) -> int:
         """Decides windows, order and dropout."""
         return self.windows.seed
+
+    @property
+    def steps(self) -> int:
+        """Steps that the upper layers are trained for."""
+        return -(-self.tuned_sequences // self.batch)
 
 
 class HiddenStates:
@@ -233,13 +243,21 @@ def score_texts(scores: np.ndarray, states: HiddenStates, windows: Windows, num_
     return average_windows(scores, states.lengths() - 2, np.bincount(windows.owners, minlength=num_texts).tolist())
 
 
+def settings_for(steps: int, seed: int = 0) -> DeepTrainSettings:
+    """The recipe of the shipped encoder with `steps` steps for the upper layers, and as many windows in proportion. Raises ValueError below 1."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    return DeepTrainSettings(DrawSettings(sequences=WINDOWS_PER_STEP * steps, seed=seed), BATCH * steps)
+
+
 def train(
     folder: str, output: str, settings: DeepTrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS, report: Callable[[str], None] = print
-) -> None:
-    """Trains on `sets` of `folder` and writes the detector's folder `output`: ONNX file, tokenizer and settings.
+) -> Training:
+    """Trains on `sets` of `folder` and writes the detector's folder `output`: ONNX file, tokenizer and settings. Returns what it was.
 
     Deterministic on one machine. Raises FileNotFoundError for a set that is not there, ValueError without the base model.
     """
+    began = time.process_time()
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     encoder = load_base(base_path("model.safetensors"), settings.layers, settings.frozen_layers)
@@ -251,10 +269,18 @@ def train(
     machine = np.array([texts[owner].is_machine for owner in windows.owners])
     set_linear(encoder, *fit_linear(states.pooled(), machine, settings.linear_ridge))
     rows = np.arange(settings.tuned_sequences)
+    losses = []
     for seen, loss, averaged in fit(encoder, states, machine, rows, settings, range(1_000, len(rows), 1_000)):
         report(f"{seen:,} windows, loss {loss:.3f}")
+        losses.append((seen, loss))
         if seen == len(rows):
             write_detector(output, averaged, reading)
+    drawn = Counter((texts[owner].set_name, texts[owner].is_machine) for owner in windows.owners)
+    by_set = {name: (drawn[name, False], drawn[name, True]) for name in sets}
+    command = f"python -m classifiers train --ai_detector deep --data DATA --output DIR --steps {settings.steps} --seed {settings.seed}"
+    if tuple(sets) != MIXED_SETS + HUMAN_SETS:
+        command += f" --sets {','.join(sets)}"
+    return Training(command, len(texts), len(windows.tokens), len(rows), by_set, losses, time.process_time() - began)
 
 
 def write_detector(folder: str, encoder: Encoder, settings: DeepSettings) -> None:

@@ -151,7 +151,7 @@ def test_the_command_writes_json_and_prints_the_tables(data, tmp_path, capsys):
     ("extra", "message"),
     [
         (["--ai_detector", "slow"], "unknown 'slow'"),
-        (["--leave_one_set_out", "--model", "mine.npz"], "leave out --ai_detector, --model and --calibration"),
+        (["--leave_one_set_out", "--model", "mine.npz"], "leave out --model and --calibration"),
         (["--max_false_positive_rate", "0.9"], "max_false_positive_rate must be from"),
         (["--calibration", "nowhere.json"], "nowhere.json"),
         (["--sets", "nosuchset"], "no nosuchset.jsonl"),

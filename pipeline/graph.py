@@ -158,7 +158,7 @@ class Publish(beam.PTransform):
         recipe, folders = self._job.recipe, self._job.folders
         num_shards = cuts | "NumShards" >> beam.Map(lambda one: one.plan.num_shards)
         places = (folders.kept, folders.rejected) if self._job.write else (None, None)
-        dispose = PoolDo("mix", dispose_shard, recipe.mix, *places)
+        dispose = PoolDo("mix", dispose_shard, recipe.mix, *places, recipe.publish.mask_personal_data)
         write = PoolDo(
             "write",
             write_shard,

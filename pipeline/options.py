@@ -52,6 +52,7 @@ RECIPE_FLAGS = {
         RecipeFlag("seed", "mix.seed", "seed of every choice and of the shuffle"),
         RecipeFlag("num_shards", "publish.num_shards", "published files; 0 = by size"),
         RecipeFlag("target_shard_bytes", "publish.target_shard_bytes", "bytes of text in a published file, about"),
+        RecipeFlag("mask_personal_data", "publish.mask_personal_data", "kinds of personal data to mask, with commas: email, ip, phone, card, key"),
     ),
     "what is recognised and dropped": (
         RecipeFlag("max_false_positive_rate", "origin.max_false_positive_rate", "share of human documents that may be taken for machine text, 0..1"),

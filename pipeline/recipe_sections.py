@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from classifiers.personal_kinds import check_kinds
 from transforms.memory_settings import MemorySettings
 
 
@@ -90,10 +91,14 @@ class PublishSettings:
     """Documents in a row group."""
     zstd_level: int
     """Compression level."""
+    mask_personal_data: tuple[str, ...] = ()
+    """Kinds of personal data masked in what is published (`classifiers.personal_kinds.KIND_NAMES`)."""
 
     def __post_init__(self) -> None:
         require("publish.row_group_documents", self.row_group_documents, self.row_group_documents >= 1, "at least 1")
         require("publish.zstd_level", self.zstd_level, 1 <= self.zstd_level <= 22, "1..22")
+        object.__setattr__(self, "mask_personal_data", tuple(self.mask_personal_data))
+        check_kinds(self.mask_personal_data, "publish.mask_personal_data")
 
 
 def require(key: str, value: Any, holds: bool, allowed: str) -> None:

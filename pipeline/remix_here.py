@@ -37,7 +37,7 @@ def remix_here(job: Job, parsed: Namespace) -> None:
     cuts = admit_mix(find_cuts(lambda request: run_on_pool("survey", survey_shard, decided, request, mix), mix), recipe, folders)
 
     places = (folders.kept, folders.rejected) if job.write else (None, None)
-    disposed = list(run_on_pool("mix", dispose_shard, decided, cuts, mix, *places))
+    disposed = list(run_on_pool("mix", dispose_shard, decided, cuts, mix, *places, recipe.publish.mask_personal_data))
     spilled: dict[int, list[SpilledRows]] = defaultdict(list)
     for one in disposed:
         for output_shard, rows in one.spilled:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
+from transforms.mask_columns import MASKED_FIELD, mask_columns
 from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
@@ -68,7 +69,10 @@ REJECTED_SCHEMA = pa.schema(
 """One rejected document: where it came from, the stage and reason, the score and limit that decided, the duplicate's survivor or the earlier
 publication."""
 
-SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, ("placement_key", pa.uint64()), ("row_key", pa.uint64())])
+_KEYS = [pa.field("placement_key", pa.uint64()), pa.field("row_key", pa.uint64())]
+SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, *_KEYS])
+MASKED_SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, MASKED_FIELD, *_KEYS])
+"""Where personal data is masked: what was masked stands beside the text."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class SpilledRows:
     """Kept documents of one scored shard that go to one output shard."""
 
     path: str
-    """Arrow IPC file of `SPILL_SCHEMA`."""
+    """Arrow IPC file of `SPILL_SCHEMA`, or `MASKED_SPILL_SCHEMA`."""
     batch: int
     """Which of its batches."""
     num_rows: int
@@ -96,11 +100,12 @@ class ShardDisposed:
 
 
 def dispose_shard(
-    decided: DecidedShard, cuts: MixCuts, settings: MixSettings, kept_folder: str | None, rejected_folder: str | None
+    decided: DecidedShard, cuts: MixCuts, settings: MixSettings, kept_folder: str | None, rejected_folder: str | None, masked: tuple[str, ...] = ()
 ) -> list[ShardDisposed]:
     """Gives every document of `decided` its disposition and writes the rejected and the kept ones; a pool task.
 
-    With both folders None nothing is written: the plan. Cost: the text of the shard is read once, whole.
+    With both folders None nothing is written: the plan. `masked` are the kinds of personal data to mask in what is kept. Cost: the text of the
+    shard is read once, whole.
     """
     decisions, output_shard, placement_key = _apply(read_decisions(decided), cuts, settings)
     counts = count_dispositions(decisions)
@@ -108,7 +113,7 @@ def dispose_shard(
     if rejected_folder is not None and kept_folder is not None:
         stem = f"{decided.shard.index:06d}"
         _write_rejected(decisions, decided, join_path(rejected_folder, f"{stem}.parquet"))
-        spilled = _spill_kept(decisions, decided, output_shard, placement_key, join_path(kept_folder, f"{stem}.arrow"))
+        spilled = _spill_kept(decisions, decided, output_shard, placement_key, join_path(kept_folder, f"{stem}.arrow"), masked)
     return [ShardDisposed(counts, spilled, decisions.num_rows)]
 
 
@@ -147,7 +152,7 @@ def _write_rejected(decisions: pa.Table, decided: DecidedShard, path: str) -> No
 
 
 def _spill_kept(
-    decisions: pa.Table, decided: DecidedShard, output_shard: np.ndarray, placement_key: np.ndarray, path: str
+    decisions: pa.Table, decided: DecidedShard, output_shard: np.ndarray, placement_key: np.ndarray, path: str, masked: tuple[str, ...]
 ) -> tuple[tuple[int, SpilledRows], ...]:
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):
@@ -165,12 +170,15 @@ def _spill_kept(
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
     made["generation"] = pc.coalesce(rows["generation"], made["generation"]) if "generation" in made else rows["generation"]
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
-    ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in SPILL_SCHEMA], schema=SPILL_SCHEMA)
+    schema = MASKED_SPILL_SCHEMA if masked else SPILL_SCHEMA
+    if masked:
+        made |= mask_columns(made, masked)
+    ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in schema], schema=schema)
     spilled = []
     compression = None if is_local(path) else "lz4"
     with (
         write_whole(path, durable=False) as file,
-        pa.ipc.new_file(file, SPILL_SCHEMA, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)) as writer,
+        pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)) as writer,
     ):
         for number, (shard, begin, end) in enumerate(zip(shards, starts, [*starts[1:], len(order)], strict=True)):
             batch, *more = ordered.slice(begin, end - begin).to_batches()

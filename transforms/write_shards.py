@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.dispose_documents import PUBLISHED_SCHEMA, SpilledRows
+from transforms.mask_columns import MASKED_FIELD
 from transforms.records import Origin
 from transforms.storage import is_local, join_path, open_arrow, open_binary, write_whole
 
@@ -65,10 +66,11 @@ def write_shard(
     rows = _read_spilled(sorted(spilled, key=lambda part: (part.path, part.batch)))
     order = np.lexsort((rows["row_key"].to_numpy(), rows["placement_key"].to_numpy()))
     path = join_path(folder, shard_name(number, num_shards))
+    schema = pa.schema([*PUBLISHED_SCHEMA, *(field for field in [MASKED_FIELD] if field.name in rows.schema.names)])
     with write_whole(path) as file:
         writer = pq.ParquetWriter(
             file,
-            PUBLISHED_SCHEMA,
+            schema,
             compression="zstd",
             compression_level=zstd_level,
             use_dictionary=_WORDLIKE,
@@ -77,7 +79,7 @@ def write_shard(
         )
         with writer:
             for begin, end in row_groups(rows["bytes"].to_numpy()[order], row_group_documents):
-                group = rows.take(pa.array(order[begin:end])).select(PUBLISHED_SCHEMA.names).cast(PUBLISHED_SCHEMA)
+                group = rows.take(pa.array(order[begin:end])).select(schema.names).cast(schema)
                 writer.write_table(group, row_group_size=end - begin)
     return [count_shard(path, human_origins)]
 

@@ -1,11 +1,8 @@
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from classifiers.personal_data import KINDS, MASKS, PersonalDataScorer, find_personal_data, mask_personal_data
+from classifiers.personal_data import KINDS, PersonalDataScorer, find_personal_data
 from classifiers.text_batch import TextBatch
-from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts
+from tests.classifiers.kernel_texts import HOSTILE_TEXTS
 
 KEY = "q7" * 20
 FORMS = {
@@ -45,10 +42,6 @@ def found(text: str) -> list[tuple[str, str]]:
     return [(KINDS[kind], bytes(batch.utf8[begin:end]).decode()) for kind, begin, end in zip(spans.kind, spans.begin, spans.end, strict=True)]
 
 
-def mask(text: str, *kinds: str) -> str:
-    return mask_personal_data(pa.array([text]), kinds or KINDS).to_pylist()[0]
-
-
 EXAMPLES = [(kind, form) for kind, forms in FORMS.items() for form in forms]
 
 
@@ -77,55 +70,6 @@ def test_scores_count_each_kind():
         "card_numbers": [0, 0, 0],
         "secret_keys": [0, 0, 0],
     }
-
-
-def test_a_mask_says_what_was_there():
-    assert mask("Write to joe@x.org or call (555) 123-4567!") == "Write to <EMAIL_ADDRESS> or call <PHONE_NUMBER>!"
-
-
-def test_only_the_kinds_asked_for_are_masked():
-    assert mask("joe@x.org 10.0.0.1", "ip_addresses") == "joe@x.org <IP_ADDRESS>"
-
-
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="unknown 'names'; known: email_addresses"):
-        mask("text", "names")
-
-
-pieces = st.one_of(
-    any_texts, st.sampled_from([form for _, form in EXAMPLES]), st.sampled_from(NONE_OF_THEM), st.text("0123456789.-:@+() abcdef", max_size=40)
-)
-
-
-@settings(max_examples=120)
-@given(st.lists(st.lists(pieces, max_size=5).map(" ".join), min_size=1, max_size=4))
-def test_masking_changes_only_what_was_found_and_leaves_nothing_to_find(texts):
-    batch = TextBatch.of(texts)
-    spans = batch.derive(find_personal_data)
-    expected, at, data = [], [int(offset) for offset in batch.offsets[:-1]], bytes(batch.utf8)
-    for text in range(len(texts)):
-        parts = []
-        for place in range(len(spans.text)):
-            if spans.text[place] == text:
-                assert at[text] <= spans.begin[place] < spans.end[place] <= batch.offsets[text + 1]
-                parts += [data[at[text] : spans.begin[place]], MASKS[spans.kind[place]].encode()]
-                at[text] = spans.end[place]
-        expected.append(b"".join([*parts, data[at[text] : batch.offsets[text + 1]]]).decode())
-    masked = mask_personal_data(batch.texts)
-    assert masked.to_pylist() == expected
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_masking_twice_changes_nothing_more(kind):
-    once = mask_personal_data(pa.array([" ".join(forms) for forms in FORMS.values()]))
-    assert mask_personal_data(once).equals(once)
-    assert sum(len(found(text)) for text in once.to_pylist()) == 0
-    assert MASKS[KINDS.index(kind)] in once.to_pylist()[KINDS.index(kind)]
-
-
-def test_a_slice_is_masked_as_its_texts_are():
-    texts = pa.array(["joe@x.org", "call 555-123-4567 now", "10.0.0.1"])
-    assert mask_personal_data(texts.slice(1, 1)).to_pylist() == ["call <PHONE_NUMBER> now"]
 
 
 def test_hostile_texts_are_scored():

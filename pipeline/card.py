@@ -38,6 +38,7 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "|---|---:|---:|",
         *(f"| {name} | {units['human']:,} | {units['all']:,} |" for name, units in published.items()),
         "",
+        *_reserve(manifest),
         *_prevalence(manifest),
         "## Files",
         "",
@@ -62,6 +63,11 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _reserve(manifest: Mapping[str, Any]) -> list[str]:
+    rows = [f"| {one['name']} | {one['reserved']:,} | {one['published']:,} | {one['available']:,} |" for one in manifest["reserve"]]
+    return ["## Reserved places", "", "| group | promised | published | available |", "|---|---:|---:|---:|", *rows, ""] if rows else []
 
 
 def _prevalence(manifest: Mapping[str, Any]) -> list[str]:

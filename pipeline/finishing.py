@@ -84,9 +84,9 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
 
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
-    """Refuses the run if the quota and the wanted size cannot both hold, unless the user chose to shrink."""
+    """Refuses the run if quota, wanted size and reserved places cannot all be had, unless the user chose to shrink."""
     if cuts.plan.is_unmet:
-        refuse(QuotaUnmet(f"{cuts.plan.shortage.sentence}. Nothing was published. {_what_helps(recipe)}"), folders)
+        refuse(QuotaUnmet(f"{'; '.join(cuts.plan.shortages)}. Nothing was published. {_what_helps(recipe)}"), folders)
     return cuts
 
 
@@ -175,7 +175,8 @@ def _first_dead(scored: Sequence[SplitScored], folders: Folders) -> str:
 def _what_helps(recipe: Recipe) -> str:
     shrink = ", give --on_shortage=shrink to publish a smaller mix" if recipe.mix.on_shortage == "fail" else ""
     fresh = ", lower --min_fresh_human" if recipe.mix.min_fresh_human else ""
-    return f"Add human text, lower --human_quota{fresh}{shrink}, or see `headwater plan` for what each setting would keep."
+    reserve = ", lower --reserve" if recipe.mix.reserve else ""
+    return f"Add human text, lower --human_quota{fresh}{reserve}{shrink}, or see `headwater plan` for what each setting would keep."
 
 
 def now() -> str:

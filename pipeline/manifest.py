@@ -59,6 +59,7 @@ def build_manifest(
             "smallest_shard_share": min(shares, default=None),
         },
         "published": {name: {"human": human, "all": total} for name, human, total in totals},
+        "reserve": [asdict(group) for group in plan.reserved],
         "accounts": [_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,
         "mix": {"sentences": list(plan.sentences()), "num_shards": plan.num_shards},

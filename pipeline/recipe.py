@@ -123,6 +123,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         recipe = Recipe(
             read=ReadSettings(**tables["read"]),
             score=ScoreSettings(**score, evaluation=evaluation_of(tables["decontaminate"])),
+        mix |= {"fresh_share_of": tables["ledger"].get("fresh_share_of", "human"), "reserve": tables.get("reserve", {})}
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
             dedup=DedupSettings(**tables["dedup"]),
@@ -134,7 +135,10 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         )
         most_extra = recipe.score.bands * (recipe.score.bands - 1)
         require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
-        check_rule_fields(recipe.rules, rule_schema(recipe.score, columns))
+        known = rule_schema(recipe.score, columns)
+        check_rule_fields(recipe.rules, known)
+        for field in recipe.mix.reserve_fields:
+            require("reserve", field, field in known.names, "a column that was scored; add the scorer that makes it, or leave the reserve out")
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error
     for scorer, needed_for in _needed_scorers(recipe):
@@ -238,6 +242,11 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
         raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(present)]}, such as {json.dumps(present)}")
     tables[section][key[1]] = value
 
+    if section == "reserve":
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
+        tables[section][dotted.removeprefix("reserve.")] = value
+        return
 
 def _canonical(value: Any) -> Any:
     """`value` with numbers in one spelling: those that are whole as integers."""

@@ -67,8 +67,10 @@ class LedgerSettings:
     max_generation: int
     """Deepest generation that is published; -1: any."""
     min_fresh_human: float | str
-    """Share of the human text that no earlier cycle published, 0..1 or a fraction: a promise of the mix, which checks it."""
-    fresh_after: str
+    """Share of the text that no earlier cycle published, 0..1 or a fraction: a promise of the mix, which checks it."""
+    fresh_share_of: str = "human"
+    """What that is a share of: `human` text or `all`."""
+    fresh_after: str = ""
     """Date from which human text may count as fresh; empty: any."""
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ class LedgerSettings:
     @property
     def memory(self) -> MemorySettings:
         """What decides about single documents."""
+        require("ledger.fresh_share_of", self.fresh_share_of, self.fresh_share_of in ("human", "all"), "human or all")
         deepest = None if self.max_generation < 0 else self.max_generation
         return MemorySettings(self.max_synthetic_uses, deepest, self.fresh_after or None)
 

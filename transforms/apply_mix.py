@@ -36,15 +36,21 @@ class MixOutcome:
 
 
 def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings) -> MixOutcome:
-    """Decides about rows of `DECISION_SCHEMA`, all of one shard or any other part of the documents that the cuts were found for."""
+    """Decides about rows of `DECISION_SCHEMA`, all of one shard or any other part of the documents that the cuts were found for.
+
+    Where places are reserved, also with the columns of `reserve_fields`.
+    """
     table = pa.Table.from_batches([decisions]) if isinstance(decisions, pa.RecordBatch) else decisions
-    alive, selection = read_alive(table, settings), cuts.selection
+    selection = cuts.selection
+    alive = read_alive(table, settings, selection.reserved)
     keys, addresses, is_human = alive.priority, alive.addresses, alive.is_human
     fates = np.full(len(keys), _OVER_SIZE)
     for cut, fate in ((selection.stale, _NOT_FRESH), (selection.human, _KEPT)):
         fates[lies_before(keys, addresses, cut)] = fate
+    fates[alive.is_uncarried(selection)] = _NOT_FRESH
     other_fates = np.full(len(fates), _OVER_SIZE)
-    for cut, fate in ((selection.within_size, _OVER_QUOTA), (selection.within_quota, _SHARD_QUOTA), (selection.other, _KEPT)):
+    of_other = (selection.within_size, _NOT_FRESH), (selection.within_fresh, _OVER_QUOTA), (selection.within_quota, _SHARD_QUOTA)
+    for cut, fate in (*of_other, (selection.other, _KEPT)):
         other_fates[lies_before(keys, addresses, cut)] = fate
     fates = np.where(is_human, fates, other_fates)
     shards = np.where(is_human, cuts.human.shards(alive.placement, addresses), cuts.other.shards(alive.placement, addresses))

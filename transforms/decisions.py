@@ -7,16 +7,27 @@ at stake are shuffled, and nothing has to be kept in a runner's memory: about 10
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard
 from transforms.storage import join_path, open_arrow, write_whole
 
 
-def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None) -> pa.Table:
-    """The decision file of a shard, or only `columns` of it."""
+def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None, scored: Sequence[str] = ()) -> pa.Table:
+    """The decision file of a shard, or only `columns` of it; beside them the columns `scored` of the scored shard, as far as not among them.
+
+    What groups are made of is read there when it is asked for: decision files stay as narrow as they are.
+    """
     options = pa.ipc.IpcReadOptions(included_fields=[DECISION_SCHEMA.get_field_index(name) for name in columns] if columns else None)
     with open_arrow(decided.path) as file:
-        return pa.ipc.open_file(file, options=options).read_all()
+        decisions = pa.ipc.open_file(file, options=options).read_all()
+    missing = [name for name in scored if name not in decisions.column_names]
+    if missing:
+        with open_arrow(decided.shard.path) as file:
+            beside = pq.read_table(file, columns=missing, use_threads=False)
+        for name in missing:
+            decisions = decisions.append_column(name, beside[name])
+    return decisions
 
 
 def recall_decisions(shard: ScoredShard, folder: str) -> list[DecidedShard]:

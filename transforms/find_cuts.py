@@ -1,8 +1,8 @@
 """Finds the cuts of the mix from surveys of the decided shards: which documents are published, and where each shard ends.
 
 The surveys (keys and sizes only) give a histogram by priority, the documents of the few bins that a cut falls into, a
-histogram of the chosen documents by placement, and the documents of the bins where a shard ends. What comes out,
-`MixCuts`, is small, and the same however the documents are parted.
+histogram of the chosen documents by placement, and the documents of the bins where a shard ends. Where places are reserved, surveys of
+the groups come before and after. What comes out, `MixCuts`, is small, and the same however the documents are parted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,10 +10,25 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from transforms.bound_mix import HumanOrder, bound_carried, bound_mix
 from transforms.mix_settings import MixSettings
+from transforms.mix_steps import Cut, Steps
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
-from transforms.plan_mix import Cut, Steps, bound_mix, describe_mix
-from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, merge_histograms, order_steps, survey_table
+from transforms.plan_mix import describe_mix, without_uncarried
+from transforms.reserve_places import reserve_places, seek_places, seek_reserved, state_reserved
+from transforms.survey_mix import (
+    HUMAN,
+    OTHER,
+    OrderedSteps,
+    Position,
+    Request,
+    Reserved,
+    Selection,
+    join_documents,
+    merge_histograms,
+    order_steps,
+    survey_table,
+)
 
 PENDING_ROWS = 1 << 18
 """Histogram rows that wait before they are added up, at least: bounds the work of merging many small histograms."""
@@ -21,28 +36,48 @@ PENDING_ROWS = 1 << 18
 Survey = Callable[[Request], Iterable[np.ndarray]]
 
 
-def seek_selection(histogram: np.ndarray, settings: MixSettings) -> Request:
-    """Asks for the bins that a cut of the selection may fall into. `histogram`: all alive documents by priority key."""
-    human, other = (order_steps(histogram, join_documents([]), stratum) for stratum in (HUMAN, OTHER))
-    bounds = bound_mix(Steps(human.units), Steps(other.units), settings, human.fresh_steps)
-    return Request(None, np.unique(np.concatenate([_lumps(human, bounds.human_cuts, HUMAN), _lumps(other, bounds.other_cuts, OTHER)])))
+def seek_carried(histogram: np.ndarray, settings: MixSettings, reserved: Reserved) -> Request:
+    """Asks for the bins in which fresh text stops carrying the reserved places of other human text. `histogram`: as for `seek_selection`."""
+    human = order_steps(histogram, join_documents([]), HUMAN)
+    order = human.human_order(settings)
+    carried, carriers = bound_carried(Steps(human.units), settings, order)
+    places = Cut(order.reserved_fresh + carried.low, order.reserved_fresh + carried.high)
+    return Request(bins=_lumps(human, (places, carriers), HUMAN), reserved=reserved)
 
 
-def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], settings: MixSettings) -> Selection:
-    """The exact selection, from the histogram and the documents that `seek_selection` asked for."""
+def seek_selection(histogram: np.ndarray, settings: MixSettings, reserved: Reserved = (), documents: Iterable[np.ndarray] = ()) -> Request:
+    """Asks for the bins that a cut of the selection may fall into. `histogram`: all alive documents by priority key.
+
+    `documents`: those that `seek_carried` asked for, where that is asked at all.
+    """
     gathered = join_documents(documents)
-    human, other = (order_steps(histogram, gathered, stratum) for stratum in (HUMAN, OTHER))
+    human, order, _ = _human_steps(histogram, gathered, settings)
+    other = order_steps(histogram, gathered, OTHER)
+    bounds = bound_mix(Steps(human.units), Steps(other.units), settings, order)
+    bins = np.concatenate([_lumps(human, bounds.human_cuts, HUMAN), _lumps(other, bounds.other_cuts, OTHER)])
+    return Request(bins=np.unique(bins), reserved=reserved)
+
+
+def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], settings: MixSettings, reserved: Reserved = ()) -> Selection:
+    """The exact selection, from the histogram and the documents that `seek_carried` and `seek_selection` asked for."""
+    gathered = join_documents(documents)
+    human, order, carried = _human_steps(histogram, gathered, settings)
+    other = order_steps(histogram, gathered, OTHER)
     steps = Steps(human.units), Steps(other.units)
-    bounds = bound_mix(*steps, settings, human.fresh_steps)
+    bounds = bound_mix(*steps, settings, order)
     if not bounds.is_exact:
         raise RuntimeError("mix: a cut of the selection lies in a bin that was not opened")
+    all_human = Steps(order_steps(histogram, gathered, HUMAN).units)
     return Selection(
-        plan=describe_mix(*steps, bounds, settings, human.fresh_steps),
+        plan=describe_mix(*steps, bounds, settings, order, all_human),
         human=human.position(bounds.human.low),
         stale=human.position(bounds.stale_human.low),
         within_size=other.position(bounds.within_size.low),
+        within_fresh=other.position(bounds.within_fresh.low),
         within_quota=other.position(bounds.within_quota.low),
         other=other.position(bounds.other.low),
+        carried=carried,
+        reserved=reserved,
     )
 
 
@@ -51,11 +86,23 @@ def find_cuts(survey: Survey, settings: MixSettings) -> MixCuts:
 
     `survey(request)` yields what `survey_shard` or `survey_table` finds in each part of the documents, in any order.
     """
-    by_priority = merge_in_parts(survey(Request()))
-    selection = select_documents(by_priority, survey(seek_selection(by_priority, settings)), settings)
+    reserved: Reserved = ()
+    if settings.reserve:
+        by_group = merge_in_parts(survey(Request(of_groups=True)))
+        reserved = reserve_places(by_group, survey(seek_places(by_group, settings)), settings)
+    by_priority = merge_in_parts(survey(Request(reserved=reserved)))
+    gathered = list(survey(seek_carried(by_priority, settings, reserved))) if asks_for_carried(settings) else []
+    gathered += survey(seek_selection(by_priority, settings, reserved, gathered))
+    selection = select_documents(by_priority, gathered, settings, reserved)
     by_placement = merge_in_parts(survey(Request(selection)))
     placement = place_human(by_placement, survey(seek_human(by_placement, selection)), selection)
-    return place_other(by_placement, survey(seek_other(by_placement, placement)), placement)
+    cuts = place_other(by_placement, survey(seek_other(by_placement, placement)), placement)
+    return state_reserved(cuts, merge_in_parts(survey(seek_reserved(cuts)))) if settings.reserve else cuts
+
+
+def asks_for_carried(settings: MixSettings) -> bool:
+    """Whether reserved places may have to be carried by fresh text."""
+    return bool(settings.reserve and settings.min_fresh_human)
 
 
 def cuts_of_tables(decisions: Sequence[pa.Table], settings: MixSettings) -> MixCuts:
@@ -94,3 +141,17 @@ def merge_in_parts(histograms: Iterable[np.ndarray]) -> np.ndarray:
 def _lumps(steps: OrderedSteps, cuts: Sequence[Cut], stratum: int) -> np.ndarray:
     indices = np.unique(np.concatenate([np.arange(cut.low, cut.high) for cut in cuts]))
     return steps.bins(indices[steps.units[indices, 0] > 1], stratum)
+
+
+def _human_steps(histogram: np.ndarray, gathered: np.ndarray, settings: MixSettings) -> tuple[OrderedSteps, HumanOrder, Position]:
+    """The human steps that can be published, their order, and where reserved ones that no fresh text carries begin."""
+    human = order_steps(histogram, gathered, HUMAN)
+    order = human.human_order(settings)
+    carried, _ = bound_carried(Steps(human.units), settings, order)
+    if carried.low < carried.high:
+        raise RuntimeError("mix: the last reserved place that fresh text carries lies in a bin that was not opened")
+    if carried.low == order.reserved_stale:
+        return human, order, None
+    begin = order.reserved_fresh + carried.low
+    _, reordered = without_uncarried(Steps(human.units), order, carried.low)
+    return human.without(begin, order.reserved), reordered, human.position(begin)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
 UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
+RESERVE_FIELDS = ("task", "source", "generator", "declared_language", "language")
+"""Columns of a scored shard by whose values places can be reserved."""
 DEFAULT_TARGET_SHARD_BYTES = 256 << 20
 """Bytes of text in one published shard, before compression."""
 
@@ -26,6 +29,30 @@ def parse_quota(value: str | int | float | Decimal | Fraction, key: str = "human
     return quota
 
 
+@dataclass(frozen=True, order=True)
+class Reserve:
+    """Places that one group of documents has in the mix. Raises ValueError."""
+
+    field: str
+    """One of `RESERVE_FIELDS`."""
+    value: str
+    """The value that the documents of the group have there."""
+    documents: int
+    """At least so many of them are published, if there are as many; 0 or more."""
+
+    def __post_init__(self) -> None:
+        known = ", ".join(RESERVE_FIELDS)
+        if self.field not in RESERVE_FIELDS or not self.value:
+            raise ValueError(f"reserve.{self.name}: must be FIELD.VALUE with FIELD one of {known}, such as task.support")
+        if self.documents != 0 and not _is_count(self.documents):
+            raise ValueError(f"reserve.{self.name}={self.documents!r}: must be a whole number of documents, 0 or more")
+
+    @property
+    def name(self) -> str:
+        """FIELD.VALUE."""
+        return f"{self.field}.{self.value}"
+
+
 @dataclass(frozen=True)
 class MixSettings:
     """What the mix must hold, validated when made. Raises ValueError naming key, value and what is allowed."""
@@ -35,7 +62,11 @@ class MixSettings:
     quota_unit: str = "documents"
     """What the share is counted in: documents, tokens or bytes (UTF-8 length of the text)."""
     min_fresh_human: Fraction = Fraction(0)
-    """Least share of the published human text, 0..1 in `quota_unit`, that was never published before; read as the quota is."""
+    """Least share of fresh text, 0..1 in `quota_unit`: human text that was never published before; read as the quota is."""
+    fresh_share_of: str = "human"
+    """What `min_fresh_human` is a share of: "human" (the published human text) or "all" (everything that is published)."""
+    reserve: tuple[Reserve, ...] = ()
+    """Groups with reserved places; a mapping of FIELD.VALUE to documents is accepted. Kept sorted, without those of 0 documents."""
     max_documents: int | None = None
     """Wanted size in documents; None: no limit."""
     max_tokens: int | None = None
@@ -56,6 +87,12 @@ class MixSettings:
     def __post_init__(self) -> None:
         for key in ("human_quota", "min_fresh_human"):
             object.__setattr__(self, key, parse_quota(getattr(self, key), key))
+        self._demand("fresh_share_of", self.fresh_share_of in ("human", "all"), "human or all")
+        if isinstance(self.reserve, Mapping):
+            reserve = (Reserve(*name.partition(".")[::2], documents) for name, documents in self.reserve.items())
+        else:
+            reserve = self.reserve
+        object.__setattr__(self, "reserve", tuple(sorted(one for one in reserve if one.documents)))
         self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
         self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
         self._demand("priority", self.priority in ("random", "quality"), "random or quality")
@@ -73,9 +110,14 @@ class MixSettings:
         """Most units of other text that `human` units of human text carry: floor(human * (1 - q) / q). Only for a quota above 0."""
         return human * (self.human_quota.denominator - self.human_quota.numerator) // self.human_quota.numerator
 
-    def most_human(self, fresh: int) -> int | None:
-        """Most units of human text that `fresh` fresh ones among them allow: floor(fresh / min_fresh_human); None: any."""
+    def most_by_fresh(self, fresh: int) -> int | None:
+        """Most units of what is counted that `fresh` fresh ones among them allow: floor(fresh / min_fresh_human); None: any."""
         return int(fresh / self.min_fresh_human) if self.min_fresh_human else None
+
+    @property
+    def reserve_fields(self) -> tuple[str, ...]:
+        """The columns that tell which documents have a reserved place."""
+        return tuple(sorted({one.field for one in self.reserve}))
 
 
 def _is_count(value: object) -> bool:

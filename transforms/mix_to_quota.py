@@ -4,17 +4,19 @@ The plan of `find_cuts` as a Beam transform: each survey is one step over the de
 input. `apply_mix` then turns the cuts into a decision about each document of any shard by itself.
 """
 
+import itertools
 from collections.abc import Iterable
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsIter, AsSingleton
 
-from transforms.find_cuts import PendingHistogram, seek_selection, select_documents
+from transforms.find_cuts import PendingHistogram, asks_for_carried, seek_carried, seek_selection, select_documents
 from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
 from transforms.pool_steps import PoolDo
-from transforms.survey_mix import Request, survey_shard
+from transforms.reserve_places import reserve_places, seek_places, seek_reserved, state_reserved
+from transforms.survey_mix import Request, Reserved, Selection, survey_shard
 
 
 class PlanMix(beam.PTransform):
@@ -32,26 +34,43 @@ class PlanMix(beam.PTransform):
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
         settings = self._settings
 
-        def gather(label: str, requests: beam.PCollection) -> AsIter:
-            return AsIter(decided | f"Gather{label}" >> beam.ParDo(PoolDo(f"gather {label.lower()}", survey_shard, settings), AsSingleton(requests)))
+        def survey(label: str, request: Request | beam.PCollection) -> beam.PCollection:
+            # A request that is known beforehand travels with the step, one that depends on the documents as a side input.
+            known, asked = ((request,), ()) if isinstance(request, Request) else ((), (AsSingleton(request),))
+            return decided | label >> beam.ParDo(PoolDo(label.lower(), survey_shard, *known, settings), *asked)
 
-        by_priority = (
-            decided
-            | "CountPriorities" >> beam.ParDo(PoolDo("count priorities", survey_shard, Request(), settings))
-            | "MergePriorities" >> beam.CombineGlobally(MergeHistograms())
-        )
-        crossings = gather("Priorities", by_priority | "SeekSelection" >> beam.Map(seek_selection, settings))
-        selection = by_priority | "SelectDocuments" >> beam.Map(select_documents, crossings, settings)
-        placements = selection | "AskForPlacements" >> beam.Map(Request)
-        by_placement = (
-            decided
-            | "CountPlacements" >> beam.ParDo(PoolDo("count placements", survey_shard, settings), AsSingleton(placements))
-            | "MergePlacements" >> beam.CombineGlobally(MergeHistograms())
-        )
+        def count(label: str, request: Request | beam.PCollection) -> beam.PCollection:
+            return survey(f"Count{label}", request) | f"Merge{label}" >> beam.CombineGlobally(MergeHistograms())
+
+        def gather(label: str, request: beam.PCollection) -> AsIter:
+            return AsIter(survey(f"Gather{label}", request))
+
+        request, reserved, carried = Request(), (), ()
+        if settings.reserve:
+            by_group = count("Groups", Request(of_groups=True))
+            places = gather("Places", by_group | "SeekPlaces" >> beam.Map(seek_places, settings))
+            found = by_group | "ReservePlaces" >> beam.Map(reserve_places, places, settings)
+            request, reserved = found | "AskForPriorities" >> beam.Map(lambda found: Request(reserved=found)), AsSingleton(found)
+        by_priority = count("Priorities", request)
+        if asks_for_carried(settings):
+            carried = gather("Carried", by_priority | "SeekCarried" >> beam.Map(seek_carried, settings, reserved))
+        crossings = gather("Crossings", by_priority | "SeekSelection" >> beam.Map(seek_selection, settings, reserved, carried))
+        selection = by_priority | "SelectDocuments" >> beam.Map(_select, carried, crossings, settings, reserved)
+        by_placement = count("Placements", selection | "AskForPlacements" >> beam.Map(Request))
         ends = gather("HumanEnds", by_placement | "SeekHuman" >> beam.Map(seek_human, AsSingleton(selection)))
         placement = by_placement | "PlaceHuman" >> beam.Map(place_human, ends, AsSingleton(selection))
         ends = gather("OtherEnds", by_placement | "SeekOther" >> beam.Map(seek_other, AsSingleton(placement)))
-        return by_placement | "PlaceOther" >> beam.Map(place_other, ends, AsSingleton(placement)).with_output_types(MixCuts)
+        cuts = by_placement | "PlaceOther" >> beam.Map(place_other, ends, AsSingleton(placement)).with_output_types(MixCuts)
+        if not settings.reserve:
+            return cuts
+        published = count("Published", cuts | "AskForPublished" >> beam.Map(seek_reserved))
+        return cuts | "StateReserved" >> beam.Map(state_reserved, AsSingleton(published)).with_output_types(MixCuts)
+
+
+def _select(
+    by_priority: np.ndarray, carried: Iterable[np.ndarray], crossings: Iterable[np.ndarray], settings: MixSettings, reserved: Reserved
+) -> Selection:
+    return select_documents(by_priority, itertools.chain(carried, crossings), settings, reserved)
 
 
 class MergeHistograms(beam.CombineFn):

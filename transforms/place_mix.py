@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from transforms.mix_settings import UNITS, MixSettings
-from transforms.plan_mix import Amount, MixPlan, warn_of_loss
+from transforms.mix_steps import Amount
+from transforms.plan_mix import MixPlan, warn_of_loss
 from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, order_steps
 
 
@@ -148,7 +149,7 @@ def place_other(histogram: np.ndarray, documents: Iterable[np.ndarray], placemen
     used = np.diff(totals[np.concatenate([[0], inner, [end]])])[: plan.num_shards]
     within = straddlers[straddlers < end]
     np.subtract.at(used, np.searchsorted(inner, within, side="right"), sizes[within])
-    shards = _fit(straddlers, sizes, used, placement.caps)
+    shards = _fit(straddlers, sizes, steps.is_reserved, used, placement.caps)
     for straddler, shard in zip(straddlers, shards, strict=True):
         if shard >= 0:
             used[shard] += sizes[straddler]
@@ -185,11 +186,11 @@ def _limits(steps: OrderedSteps, placement: HumanPlacement) -> tuple[np.ndarray,
     return totals, np.array(limits if is_over else limits[:-1], np.int64), is_over
 
 
-def _fit(straddlers: np.ndarray, sizes: np.ndarray, used: np.ndarray, caps: tuple[int, ...]) -> np.ndarray:
-    """Best fit, largest first: each straddler goes to the shard with the least room that still holds it; -1 where none does."""
+def _fit(straddlers: np.ndarray, sizes: np.ndarray, is_reserved: np.ndarray, used: np.ndarray, caps: tuple[int, ...]) -> np.ndarray:
+    """Best fit, reserved ones first, then the largest: each straddler goes to the shard with the least room that holds it; -1 where none does."""
     rooms = sorted((cap - int(taken), shard) for shard, (taken, cap) in enumerate(zip(used, caps, strict=True)))
     shards = np.full(len(straddlers), -1, np.int32)
-    for place in np.argsort(-sizes[straddlers], kind="stable"):
+    for place in np.lexsort((-sizes[straddlers], ~is_reserved[straddlers])):
         size = int(sizes[straddlers[place]])
         found = bisect.bisect_left(rooms, (size, -1))
         if found < len(rooms):

@@ -4,6 +4,9 @@ Every alive document has two 64-bit keys made from its row key and the seed: the
 the placement key (smallest is placed first). A survey of one decided shard either counts its documents by the top
 `BIN_BITS` of a key, or gathers those in a few bins. Histograms of all shards add up; the planners then ask for the bins
 that a cut falls into, and `order_steps` puts the gathered documents in the place of their bins.
+
+Where groups have reserved places, surveys of the groups come first (`reserve_places`); what they find, `Reserved`, then puts reserved
+documents before the others by the highest bits of the priority key.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.bound_mix import HumanOrder
+from transforms.decisions import read_decisions
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
-from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, DecidedShard, Origin
-from transforms.storage import open_arrow
+from transforms.records import ORIGIN_CODES, DecidedShard, Origin
 
 BIN_BITS = 20
-"""Bits of a key that make its bin: a million bins, a thousand documents in each at a billion documents."""
+"""Bits of a key that make its bin: a million bins, a thousand documents in each at a billion documents. At least the two bits of a class."""
 HUMAN, OTHER = 0, 1
 """The two strata, as codes."""
 QUALITY_LEVELS = 256
@@ -29,11 +33,33 @@ QUALITY_LEVELS = 256
 _PRIORITY_STREAM, _PLACEMENT_STREAM = 1, 2
 _COLUMNS = ("address", "origin", "row_key", "quality", "tokens", "bytes", "reason")
 _MASK = (1 << 64) - 1
+RESERVED_MARK = 1 << 32
+"""Added to the stratum of a gathered document that has a reserved place."""
 FRESH_END = np.uint64(1 << 63)
 """Where a share of fresh human text is asked for, the priority keys of fresh human documents lie before it, those of others from it on."""
 
+CLASS_ENDS = np.array([1 << 62, 1 << 63, 3 << 62], np.uint64)
+"""Where places are reserved: priority keys before which human documents are reserved fresh ones, reserved others, and other fresh ones."""
+FRESH, STALE = 0, 1
+"""The classes of human documents within a group; its other documents are the third. Without a fresh share all human ones are fresh."""
+GROUP_CLASSES = 3
+
 Position = tuple[int, int] | None
 """A place between documents in the order of (key, address): before the document named, or the end (None)."""
+
+
+@dataclass(frozen=True)
+class ReservedPlaces:
+    """Which documents of one group have a reserved place: those before a position among their class's priorities, without the class's bits."""
+
+    available: int
+    """Alive documents of the group."""
+    ends: tuple[Position, Position, Position]
+    """For fresh human, other human and other documents."""
+
+
+Reserved = tuple[ReservedPlaces, ...]
+"""One for each of the settings' reserves, in their order."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +78,12 @@ class Selection:
     """Other documents from here to `within_size` are over the quota."""
     other: Position
     """Chosen other documents lie before it; from here to `within_quota` the shards' floors leave no place."""
+    within_fresh: Position = None
+    """Other documents from here to `within_size` are left out because too little of the whole is fresh."""
+    carried: Position = None
+    """Human documents with a reserved place that are not fresh are left out from here on: no fresh text carries them."""
+    reserved: Reserved = ()
+    """Who has a reserved place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +94,12 @@ class Request:
     """None: all alive documents by priority key; else the chosen ones by placement key."""
     bins: np.ndarray | None = None
     """None: a histogram; else the documents in these bins (int64 codes, as the histogram's)."""
+    reserved: Reserved = ()
+    """Who has a reserved place; without a selection, which knows."""
+    of_groups: bool = False
+    """Whether the documents of each group with reserved places are asked for, by group, class and priority; a document may count in several."""
+    lost: np.ndarray | None = None
+    """uint64: addresses of chosen documents that no shard could hold; not counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +118,23 @@ class AliveDocuments:
     """uint64: priority key."""
     placement: np.ndarray
     """uint64: placement key."""
+    is_stale: np.ndarray
+    """bool: human and, where a fresh share is asked for, not fresh."""
+    members: np.ndarray
+    """bool (groups, n): of which groups with reserved places it is."""
+    is_reserved: np.ndarray
+    """bool: has a reserved place."""
 
     def chosen(self, selection: Selection) -> np.ndarray:
         """bool: lies before the cut of its stratum."""
-        human = lies_before(self.priority, self.addresses, selection.human)
+        human = lies_before(self.priority, self.addresses, selection.human) & ~self.is_uncarried(selection)
         return np.where(self.is_human, human, lies_before(self.priority, self.addresses, selection.other))
+
+    def is_uncarried(self, selection: Selection) -> np.ndarray:
+        """bool: has a reserved place among the human documents, but there is no fresh text that carries it."""
+        if selection.carried is None:
+            return np.zeros(len(self.rows), bool)
+        return self.is_reserved & self.is_stale & ~lies_before(self.priority, self.addresses, selection.carried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +149,20 @@ class OrderedSteps:
     """int64 (n, 3): documents, tokens, bytes."""
     is_open: np.ndarray
     """bool: a single document whose address is known."""
+    is_reserved: np.ndarray
+    """bool: a single document that was gathered with the mark of a reserved place."""
 
-    @property
-    def fresh_steps(self) -> int:
-        """Human steps of fresh documents, which come first where a share of them is asked for."""
-        return int(np.searchsorted(self.keys, FRESH_END))
+    def human_order(self, settings: MixSettings) -> HumanOrder:
+        """What the human steps' keys say of their order."""
+        if not settings.reserve:
+            return HumanOrder(int(np.searchsorted(self.keys, FRESH_END)))
+        reserved_fresh, reserved, fresh_end = (int(end) for end in np.searchsorted(self.keys, CLASS_ENDS))
+        return HumanOrder(fresh_end - (reserved - reserved_fresh), reserved_fresh, reserved - reserved_fresh)
+
+    def without(self, begin: int, end: int) -> OrderedSteps:
+        """The steps but for those from `begin` to `end`."""
+        columns = (self.keys, self.addresses, self.units, self.is_open, self.is_reserved)
+        return OrderedSteps(*(np.delete(column, slice(begin, end), axis=0) for column in columns))
 
     def position(self, index: int) -> Position:
         """The place before step `index`; the end if there is none."""
@@ -159,13 +218,17 @@ def survey_columns(settings: MixSettings) -> tuple[str, ...]:
     return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
 
 
-def read_alive(decisions: pa.Table, settings: MixSettings) -> AliveDocuments:
-    """The alive rows of a table of `DECISION_SCHEMA`. Raises ValueError where a figure that the mix needs is missing."""
+def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = ()) -> AliveDocuments:
+    """The alive rows of a table of `DECISION_SCHEMA`, with the columns of `reserve_fields` where places are reserved.
+
+    Raises ValueError where a figure that the mix needs is missing.
+    """
     rows = np.flatnonzero(pc.is_null(decisions["reason"]).to_numpy())
-    alive = decisions.select([name for name in survey_columns(settings) if name != "reason"])
+    names = dict.fromkeys((*survey_columns(settings), *settings.reserve_fields))
+    alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
-    needed = [name for name in alive.column_names if name != "fresh" and (name != "quality" or settings.priority == "quality")]
+    needed = [name for name in _COLUMNS if name != "reason" and (name != "quality" or settings.priority == "quality")]
     for name in needed:
         if alive[name].null_count:
             raise ValueError(f"decision column {name!r}: {alive[name].null_count} documents to mix have none; every alive document needs one")
@@ -175,8 +238,19 @@ def read_alive(decisions: pa.Table, settings: MixSettings) -> AliveDocuments:
         raise ValueError("decision column 'quality': not a number; priority=quality needs a value in 0..1 for every alive document")
     counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
     is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings)
+    is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     if settings.min_fresh_human:
-        is_stale = ~pc.fill_null(alive["fresh"], False).to_numpy()
+        is_stale = is_human & ~pc.fill_null(alive["fresh"], False).to_numpy()
+    members = _members(alive, settings)
+    if reserved:
+        classes = np.where(is_human, np.where(is_stale, STALE, FRESH), GROUP_CLASSES - 1)
+        for group, places in enumerate(reserved):
+            for number, end in enumerate(places.ends):
+                is_reserved |= members[group] & (classes == number) & lies_before(priority, columns["address"], end)
+        human_bits = (np.where(is_reserved, 0, 2) + is_stale).astype(np.uint64) << np.uint64(62)
+        other_bits = (~is_reserved).astype(np.uint64) << np.uint64(63)
+        priority = np.where(is_human, (priority >> np.uint64(2)) | human_bits, (priority >> np.uint64(1)) | other_bits)
+    elif settings.min_fresh_human and not settings.reserve:
         priority = np.where(is_human, (priority >> np.uint64(1)) | np.where(is_stale, FRESH_END, np.uint64(0)), priority)
     return AliveDocuments(
         rows=rows,
@@ -185,34 +259,53 @@ def read_alive(decisions: pa.Table, settings: MixSettings) -> AliveDocuments:
         units=np.stack([np.ones(len(rows), np.int64), columns["tokens"].astype(np.int64), columns["bytes"].astype(np.int64)], axis=1),
         priority=priority,
         placement=placement_keys(columns["row_key"], settings),
+        is_stale=is_stale,
+        members=members,
+        is_reserved=is_reserved,
     )
+
+
+def _members(alive: pa.Table, settings: MixSettings) -> np.ndarray:
+    members = [pc.fill_null(pc.equal(alive[one.field], one.value), False).to_numpy() for one in settings.reserve]
+    return np.stack(members) if members else np.empty((0, alive.num_rows), bool)
 
 
 def survey_table(decisions: pa.Table, request: Request, settings: MixSettings) -> np.ndarray:
     """A histogram (int64: code, documents, tokens, bytes) or documents (uint64: stratum, key, address, tokens, bytes), one a row.
 
-    A code is the stratum followed by `BIN_BITS` of key; histogram rows are sorted by it, documents stand in row order.
+    A code is the stratum followed by `BIN_BITS` of key; histogram rows are sorted by it, documents stand in row order. Of groups, the
+    stratum is `GROUP_CLASSES` times the group plus the class. From `RESERVED_MARK` on, a document's stratum says that its place is reserved.
     """
-    alive = read_alive(decisions, settings)
-    wanted = np.ones(len(alive.rows), bool) if request.selection is None else alive.chosen(request.selection)
-    keys = alive.priority if request.selection is None else alive.placement
+    selection = request.selection
+    alive = read_alive(decisions, settings, selection.reserved if selection else request.reserved)
+    wanted = np.ones(len(alive.rows), bool) if selection is None else alive.chosen(selection)
+    if request.lost is not None:
+        wanted &= ~np.isin(alive.addresses, request.lost)
+    keys = alive.priority if selection is None else alive.placement
     strata = np.where(alive.is_human, HUMAN, OTHER)
-    codes = (strata << BIN_BITS) | (keys >> np.uint64(64 - BIN_BITS)).astype(np.int64)
-    if request.bins is None:
-        return add_up(codes[wanted], alive.units[wanted])
-    wanted &= np.isin(codes, request.bins)
-    columns = [strata, keys, alive.addresses, alive.units[:, 1], alive.units[:, 2]]
-    return np.stack([column[wanted].astype(np.uint64) for column in columns], axis=1)
+    if not request.of_groups:
+        return _survey_rows(alive, np.flatnonzero(wanted), strata[wanted], keys, request.bins)
+    classes = np.where(alive.is_human, np.where(alive.is_stale, STALE, FRESH), GROUP_CLASSES - 1)
+    group, row = np.nonzero(alive.members & wanted)
+    return _survey_rows(alive, row, GROUP_CLASSES * group + classes[row], keys, request.bins)
+
+
+def _survey_rows(alive: AliveDocuments, rows: np.ndarray, strata: np.ndarray, keys: np.ndarray, bins: np.ndarray | None) -> np.ndarray:
+    codes = (strata << BIN_BITS) | (keys[rows] >> np.uint64(64 - BIN_BITS)).astype(np.int64)
+    if bins is None:
+        return add_up(codes, alive.units[rows])
+    is_asked = np.isin(codes, bins)
+    rows = rows[is_asked]
+    marked = strata[is_asked] + np.where(alive.is_reserved[rows], RESERVED_MARK, 0)
+    columns = [marked, keys[rows], alive.addresses[rows], alive.units[rows, 1], alive.units[rows, 2]]
+    return np.stack([column.astype(np.uint64) for column in columns], axis=1)
 
 
 def survey_shard(decided: DecidedShard, request: Request, settings: MixSettings) -> list[np.ndarray]:
     """`survey_table` of a decided shard's file, reading only the columns it needs; nothing where there is nothing to tell."""
     if decided.num_alive == 0 or (request.bins is not None and len(request.bins) == 0):
         return []
-    options = pa.ipc.IpcReadOptions(included_fields=sorted(DECISION_SCHEMA.get_field_index(name) for name in survey_columns(settings)))
-    with open_arrow(decided.path) as file, pa.ipc.open_file(file, options=options) as reader:
-        decisions = reader.read_all()
-    found = survey_table(decisions, request, settings)
+    found = survey_table(read_decisions(decided, survey_columns(settings), settings.reserve_fields), request, settings)
     return [found] if len(found) else []
 
 
@@ -243,7 +336,7 @@ def order_steps(histogram: np.ndarray, documents: np.ndarray, stratum: int) -> O
     """
     shift = np.uint64(64 - BIN_BITS)
     rows = histogram[histogram[:, 0] >> BIN_BITS == stratum]
-    opened = documents[documents[:, 0] == stratum]
+    opened = documents[documents[:, 0] % RESERVED_MARK == stratum]
     bins = rows[:, 0] & ((1 << BIN_BITS) - 1)
     is_opened = np.isin(bins, (opened[:, 1] >> shift).astype(np.int64))
     opened_units = np.stack([np.ones(len(opened), np.int64), opened[:, 3].astype(np.int64), opened[:, 4].astype(np.int64)], axis=1)
@@ -258,6 +351,7 @@ def order_steps(histogram: np.ndarray, documents: np.ndarray, stratum: int) -> O
         addresses=addresses[order],
         units=np.concatenate([lumps[:, 1:], opened_units])[order],
         is_open=order >= len(lumps),
+        is_reserved=np.concatenate([np.zeros(len(lumps), bool), opened[:, 0] >= RESERVED_MARK])[order],
     )
 
 

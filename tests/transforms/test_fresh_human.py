@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from tests.transforms.mix_documents import decisions_of, make_documents
 from transforms.apply_mix import apply_mix
+from transforms.bound_mix import HumanOrder, bound_mix
 from transforms.find_cuts import cuts_of_tables
 from transforms.mix_settings import UNITS, MixSettings
-from transforms.plan_mix import Steps, bound_mix, plan_mix
+from transforms.mix_steps import Steps
+from transforms.plan_mix import plan_mix
 from transforms.records import ORIGIN_CODES, Origin, Reason
 from transforms.survey_mix import FRESH_END, read_alive
 
@@ -57,7 +59,7 @@ def test_lumps_opened_where_the_bounds_say_give_the_same_plan(fresh, stale, othe
     while True:
         lumped = np.array([human[begin:end].sum(axis=0) for begin, end in groups], np.int64).reshape(-1, 3)
         steps = sum(begin < len(fresh) for begin, _ in groups)
-        bounds = bound_mix(Steps(lumped), others, mix, steps)
+        bounds = bound_mix(Steps(lumped), others, mix, HumanOrder(steps))
         opened = {index for cut in bounds.human_cuts for index in range(cut.low, cut.high) if groups[index][1] - groups[index][0] > 1}
         if not opened:
             break
@@ -66,7 +68,7 @@ def test_lumps_opened_where_the_bounds_say_give_the_same_plan(fresh, stale, othe
             for index, (begin, end) in enumerate(groups)
             for part in ([(at, at + 1) for at in range(begin, end)] if index in opened else [(begin, end)])
         ]
-    exact = bound_mix(Steps(human), others, mix, len(fresh))
+    exact = bound_mix(Steps(human), others, mix, HumanOrder(len(fresh)))
     assert bounds.is_exact
     for found, expected in zip(bounds.human_cuts, exact.human_cuts, strict=True):
         assert Steps(lumped).amount(found.low) == Steps(human).amount(expected.low)

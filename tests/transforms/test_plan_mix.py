@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.bound_mix import bound_mix, count_shards, shard_capacity
 from transforms.mix_settings import UNITS, MixSettings, parse_quota
-from transforms.plan_mix import Amount, Steps, bound_mix, count_shards, plan_mix, shard_capacity
+from transforms.mix_steps import Amount, Steps
+from transforms.plan_mix import plan_mix
 
 QUOTAS = st.sampled_from(
     [Fraction(0), Fraction(1, 100), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(7, 10), Fraction(9, 10), Fraction(1)]

@@ -39,7 +39,7 @@ class FastTextSettings:
     """Words seen less often in the training lines are not kept as words."""
     learning_rate: float = 0.5
     """First step of the descent, which falls to 0."""
-    draws: int = 3
+    draws: int = 1
     """Lines drawn, in multiples of the number of texts; each is seen once."""
 
     def __post_init__(self):

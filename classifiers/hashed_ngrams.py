@@ -35,9 +35,9 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 class NgramSettings:
     """What is hashed; part of a model."""
 
-    word_ngrams: int = 3
+    word_ngrams: int = 2
     """Longest n-gram of words, from 1; 0: no such block."""
-    shape_ngrams: int = 5
+    shape_ngrams: int = 4
     """Longest n-gram of shapes, from 2; 0: no such block."""
     bits: int = 21
     """Buckets of both blocks together, as a power of two."""

@@ -174,10 +174,15 @@ def has_set(folder: str, set_name: str) -> bool:
 
 
 def read_set(folder: str, set_name: str, min_words: int = MIN_WORDS) -> list[LabelledText]:
-    """The usable texts of one set, in order: labelled, not suspect, not `mixed`, of at least `min_words` words, no exact repetition."""
+    """The usable texts of one set in `folder`, in order (`read_labelled`). Raises FileNotFoundError where there is none."""
+    return read_labelled(find_set(folder, set_name), set_name, min_words)
+
+
+def read_labelled(path: str, set_name: str, min_words: int = MIN_WORDS) -> list[LabelledText]:
+    """The usable texts of the file `path`: labelled, not suspect, not `mixed`, of at least `min_words` words, no exact repetition."""
     texts: list[LabelledText] = []
     seen: set[str] = set()
-    for record in read_records(find_set(folder, set_name)):
+    for record in read_records(path):
         text = record["text"]
         if record.get("label_suspect") or record.get("mixed") or record.get("label") not in ("human", "machine"):
             continue

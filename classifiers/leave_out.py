@@ -27,7 +27,7 @@ from classifiers.evaluate import (
     writers_table,
 )
 from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, read_set
-from classifiers.train import TrainSettings, balanced_weights, fit_model, fit_scale, fold_corpus, read_training_texts, without_set
+from classifiers.train import TrainSettings, balanced_weights, fit_model, fit_scale, read_corpus, without_set
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def leave_sets_out(
 
     Of a set with human text only, `max_human_texts` are scored. About 20 CPU-seconds a set on the shared ones, after one minute.
     """
-    corpus = fold_corpus(read_training_texts(folder, settings, sets), settings.ngrams.max_words)
+    corpus = read_corpus(folder, settings, sets)
     held_out = read_held_out_human(folder, sets) if score_others else {}
     for name in sets:
         texts = read_set(folder, name)

@@ -139,11 +139,12 @@ def load_lm(name: str, device: str = "cpu", num_threads: int = 1) -> LmDetector:
     names = name.split(",")
     if len(names) > 2 or not all(names):
         raise ValueError(f"ai_detector lm:{name}: give one model, or two as lm:OBSERVER,PERFORMER")
-    pairs = [loaded(f"lm:{one}", lambda one=one: _load_one(one)) for one in names]
+    pairs = [loaded(f"lm:{one}", lambda one=one: load_causal(one)) for one in names]
     return LmDetector([model for model, _ in pairs], pairs[0][1], device, num_threads)
 
 
-def _load_one(name: str):
+def load_causal(name: str):
+    """Model and tokenizer called `name` (a folder, a model of the hub, or a GGUF file): safetensors only, and no code that comes with it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if name.endswith(GGUF):

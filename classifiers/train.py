@@ -7,7 +7,6 @@ weights had not seen, each set left out in turn.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +16,11 @@ from numba import njit, types
 from classifiers.fast_model import FastModel
 from classifiers.fasttext_member import FastTextMember, FastTextSettings, train_fasttext
 from classifiers.hashed_ngrams import BLOCKS, NgramSettings, collect_features, common_table, fold_and_hash, fold_line
-from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, drop_shared, fraction_of, read_set
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, drop_shared, fraction_of, read_labelled, read_set
 from classifiers.text_batch import TextBatch
 
+GENERATED_SET = "generated"
+"""What the machine texts of our own (`python -m classifiers generate`) are called among the sets."""
 HELD_OUT_SHARE = 0.2
 """Share of the groups of every set that training never sees: what calibration and evaluation use."""
 _SPLIT_SEED = 7
@@ -48,15 +49,15 @@ class TrainSettings:
     """Shortest and longest random piece, in folded words."""
     whole_words: int = 400
     """Folded words of a whole text, at most."""
-    size_power: float = 0.5
+    size_power: float = 1.0
     """A set of n texts weighs n to this power."""
-    human_set_weight: float = 0.2
-    """Weight of a set without machine text, against one with both."""
+    human_set_weight: float = 0.1
+    """Weight of a set of one label alone, against one with both."""
     texts_per_human_set: int = 6_000
     """Texts of such a set, at most."""
     attack_weight: float = 0.5
     """Weight of the disguised texts of a set (`attack` other than none), against its clean ones."""
-    shapes_factor: float = 0.5
+    shapes_factor: float = 0.6
     """Weight of the shapes block's score beside the words block's; chosen by leaving sets out in turn."""
     common_words: int = 2_000
     """Words that shapes keep as they are."""
@@ -113,6 +114,14 @@ def read_training_texts(folder: str, settings: TrainSettings, sets: Sequence[str
     return chosen
 
 
+def read_corpus(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS, generated: str = "") -> "Corpus":
+    """What the fast detector is trained on: `read_training_texts`, and the machine texts of the file `generated` (`classifiers.generate`)."""
+    texts = read_training_texts(folder, settings, sets)
+    if generated:
+        texts += read_labelled(generated, GENERATED_SET)
+    return fold_corpus(texts, settings.ngrams.max_words)
+
+
 def fold_corpus(texts: Sequence[LabelledText], max_words: int) -> Corpus:
     """`texts` with their first `max_words` folded words."""
     return Corpus(texts, [fold_and_hash(text.text, max_words) for text in texts], [fold_line(text.text, max_words) for text in texts])
@@ -136,16 +145,20 @@ def cut_pieces(corpus: Corpus, settings: TrainSettings) -> tuple[list[tuple[np.n
 
 
 def piece_weights(texts: Sequence[LabelledText], owners: np.ndarray, settings: TrainSettings) -> np.ndarray:
-    """float32: weight of each piece. Within a label, n pieces of a set weigh n**size_power; both labels weigh the same; the mean is 1."""
-    machine = np.array([text.is_machine for text in texts], bool)
-    mixed = {text.set_name for text in texts if text.is_machine}
-    cells = [(text.set_name, text.is_machine, text.attack != "none") for text in texts]
-    sizes = Counter(cells[owner] for owner in owners)
-    factor = np.array([(1.0 if cell[0] in mixed else settings.human_set_weight) * (settings.attack_weight if cell[2] else 1.0) for cell in cells])
-    weights = (factor * np.array([float(max(sizes[cell], 1)) ** (settings.size_power - 1.0) for cell in cells]))[owners]
-    for label in (False, True):
-        chosen = machine[owners] == label
-        weights[chosen] /= max(weights[chosen].sum(), 1e-12)
+    """float32: weight of each piece. n pieces of a set and label weigh n**size_power together, and in a set of both labels the geometric
+    mean of the two for each; then both labels weigh the same over all sets; the mean is 1."""
+    names = sorted({text.set_name for text in texts})
+    cell_of_text = np.array([2 * names.index(text.set_name) + text.is_machine for text in texts], np.int64)
+    share_of_text = np.array([1.0 if text.attack == "none" else settings.attack_weight for text in texts])
+    cells, shares = cell_of_text[owners], share_of_text[owners]
+    sizes = np.bincount(cells, minlength=2 * len(names)).reshape(-1, 2)
+    totals = np.where(sizes, np.maximum(sizes, 1.0) ** settings.size_power, 0.0)
+    has_both = sizes.all(axis=1)
+    totals[has_both] = np.sqrt(totals[has_both].prod(axis=1))[:, None]
+    totals[~has_both] *= settings.human_set_weight
+    totals /= np.maximum(totals.sum(axis=0), 1e-12)
+    within = np.bincount(cells, shares, minlength=2 * len(names))
+    weights = shares * (totals.ravel() / np.maximum(within, 1e-12))[cells]
     return (weights * len(owners) / 2).astype(np.float32)
 
 
@@ -300,7 +313,7 @@ def leave_one_set_out(
     Texts of the other sets that share a group or wording with the left-out set are not trained on either (`drop_shared`).
     """
     results: dict[str, tuple[list[LabelledText], np.ndarray]] = {}
-    for name in dict.fromkeys(text.set_name for text in corpus.texts if text.is_machine):
+    for name in dict.fromkeys(text.set_name for text in corpus.texts if text.is_machine and text.set_name != GENERATED_SET):
         started = time.process_time()
         left_out = [text for text in read_set(folder, name) if text.attack == "none"]
         part = without_set(corpus, name, left_out)
@@ -324,13 +337,21 @@ def scale_left_out(results: Mapping[str, tuple[list[LabelledText], np.ndarray]])
     return fit_scale(scores, machine, weights)
 
 
-def train(folder: str, settings: TrainSettings, sets: Sequence[str] = MIXED_SETS + HUMAN_SETS, report: Callable[[str], None] = print) -> FastModel:
-    """The fast detector's model from `sets` in `folder`. Deterministic; about 4 CPU-minutes on the shared sets.
+def train(
+    folder: str,
+    settings: TrainSettings,
+    sets: Sequence[str] = MIXED_SETS + HUMAN_SETS,
+    report: Callable[[str], None] = print,
+    generated: str = "",
+) -> FastModel:
+    """The fast detector's model from `sets` in `folder`, and from the file `generated` (`read_corpus`) where one is given.
+
+    Deterministic; about 4 CPU-minutes on the shared sets.
 
     Raises FileNotFoundError for a set that is not there, ValueError when fewer than two sets hold machine text.
     """
-    corpus = fold_corpus(read_training_texts(folder, settings, sets), settings.ngrams.max_words)
-    num_mixed = len({text.set_name for text in corpus.texts if text.is_machine})
+    corpus = read_corpus(folder, settings, sets, generated)
+    num_mixed = len({text.set_name for text in corpus.texts if text.is_machine} - {GENERATED_SET})
     if num_mixed < 2:
         raise ValueError(f"training needs at least two sets with machine text (each is left out in turn), not {num_mixed}")
     report(f"read {len(corpus.texts)} texts of {len({text.set_name for text in corpus.texts})} sets")

@@ -30,7 +30,7 @@ def test_every_flag_is_documented_with_the_commands_that_take_it():
     assert len(rows) == len(flags)
 
 
-@pytest.mark.parametrize("command", ["train", "calibrate", "evaluate", "predict", "reference"])
+@pytest.mark.parametrize("command", ["train", "generate", "calibrate", "evaluate", "predict", "reference"])
 def test_every_command_is_shown(command):
     assert command in commands() and f"python -m classifiers {command}" in PAGE
 

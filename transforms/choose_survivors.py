@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from classifiers.signature import estimate_jaccard
 from transforms.decisions import read_decisions
 from transforms.find_partners import find_partners
-from transforms.fixed_columns import binary_rows, fixed_binary_array, read_signatures
+from transforms.fixed_columns import binary_rows, fixed_binary_array, read_fixed_binary, read_signatures
 from transforms.packed_arrays import join_pairs, split_by_key
 from transforms.pool_steps import Group, GroupOnPool, part_shard
 from transforms.records import DUPLICATE_SCHEMA, rows_of, shards_of
@@ -27,12 +27,18 @@ SURVIVOR_ORDER = [
 ]
 """Members of one group, the best first. `quality` null or NaN comes last; ids compare as UTF-8 bytes."""
 
+SIGNATURE = "signature"
+"""The column that near-duplicates are compared by."""
+
 _DETAILS = ["origin", "quality", "id", "row_key"]
 KeyedBatch = tuple[int, pa.RecordBatch]
 
 
-def attach_members(group: Group, num_partitions: int, with_signatures: bool) -> list[KeyedBatch]:
-    """What the choice needs of each (address, group) of a shard, keyed by partition of the group; a pool task."""
+def attach_members(group: Group, num_partitions: int, compared: str | None) -> list[KeyedBatch]:
+    """What the choice needs of each (address, group) of a shard, keyed by partition of the group; a pool task.
+
+    `compared` is the column that members are compared by (`signature`, `embedding`); None: they are equal.
+    """
     decided, values = part_shard(group)
     if decided is None:
         return []
@@ -42,8 +48,10 @@ def attach_members(group: Group, num_partitions: int, with_signatures: bool) -> 
     columns = {"address": pa.array(members[:, 0]), "group": pa.array(members[:, 1])}
     details = read_decisions(decided, _DETAILS).take(pa.array(rows)).combine_chunks()
     columns |= {name: details[name].combine_chunks() for name in _DETAILS}
-    if with_signatures:
-        columns["signature"] = fixed_binary_array(read_signatures(decided, rows))
+    if compared == SIGNATURE:
+        columns[SIGNATURE] = fixed_binary_array(read_signatures(decided, rows))
+    elif compared:
+        columns[compared] = fixed_binary_array(read_fixed_binary(decided.shard, compared, rows)[0])
     batch = pa.RecordBatch.from_pydict(columns)
     partitions = (members[:, 1] % np.uint64(num_partitions)).astype(np.int64)
     return [(partition, batch.take(pa.array(positions))) for partition, positions in split_by_key(partitions)]
@@ -52,10 +60,10 @@ def attach_members(group: Group, num_partitions: int, with_signatures: bool) -> 
 def choose_survivors(members: pa.Table, min_similarity: float | None) -> pa.Table:
     """The removed members (`DUPLICATE_SCHEMA`), by group in survivor order; the members that it does not name survive.
 
-    `members` has `group`, `address`, the columns of `SURVIVOR_ORDER` and, unless `min_similarity` is None, `signature`. None means
-    that members of a group are equal: the first stays, the others lose to it with similarity 1. Otherwise a member is removed if its
-    estimated similarity to a member that stays is at least `min_similarity`; its partner is the most similar one, of equals the
-    first. So survivors of one group are pairwise less similar than that. Does not depend on the order of `members`.
+    `members` has `group`, `address`, the columns of `SURVIVOR_ORDER` and, unless `min_similarity` is None, `signature` or `embedding` (int8
+    vectors, whose similarity is their cosine). None means that members of a group are equal: the first stays, the others lose to it with
+    similarity 1. Otherwise a member is removed if its estimated similarity to a member that stays is at least `min_similarity`; its partner is
+    the most similar one, of equals the first. So survivors of one group are pairwise less similar than that. Does not depend on the order of `members`.
     Cost: members times survivors of their group, about 12 ns each; linear in groups so large that `find_partners` says otherwise, in which a
     few survivors may yet be alike.
     """
@@ -67,6 +75,14 @@ def choose_survivors(members: pa.Table, min_similarity: float | None) -> pa.Tabl
         partners = np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
         removed = np.flatnonzero(partners != np.arange(len(groups)))
         similarities = np.ones(len(removed), np.float32)
+    elif "embedding" in members.column_names:
+        # Imported here: its kernel is compiled for runs that compare vectors alone.
+        from transforms.cosines import find_alike_partners
+
+        vectors = binary_rows(members["embedding"])[0].view(np.int8)
+        partners, cosines = find_alike_partners(vectors, np.r_[starts, len(groups)], min_similarity)
+        removed = np.flatnonzero(partners >= 0)
+        similarities = cosines[removed]
     else:
         signatures = binary_rows(members["signature"])[0]
         estimates = estimate_by_agreeing(signatures.shape[1])
@@ -90,15 +106,17 @@ class ChooseSurvivors(beam.PTransform):
     """(decided shards, (address, group) as bytes), both keyed by shard index -> PCollection[tuple[int, RecordBatch]].
 
     Gives removed documents, as batches of `DUPLICATE_SCHEMA` keyed by the index of their shard. Memory of a worker: the members of one of
-    `num_partitions` partitions, about 200 bytes each with the signature; a group cannot be divided.
+    `num_partitions` partitions, about 200 bytes each with the signature; a group cannot be divided. `compared` is the column of the scored
+    shards that says how alike members are, `signature` or `embedding`.
     """
 
-    def __init__(self, num_partitions: int, min_similarity: float | None):
+    def __init__(self, num_partitions: int, min_similarity: float | None, compared: str = SIGNATURE):
         super().__init__()
         self._num_partitions, self._min_similarity = num_partitions, min_similarity
+        self._compared = None if min_similarity is None else compared
 
     def expand(self, inputs):
-        attached = inputs | "AttachMembers" >> GroupOnPool(attach_members, self._num_partitions, self._min_similarity is not None, output=KeyedBatch)
+        attached = inputs | "AttachMembers" >> GroupOnPool(attach_members, self._num_partitions, self._compared, output=KeyedBatch)
         return attached | "Choose" >> GroupOnPool(_choose_by_shard, self._min_similarity, output=KeyedBatch)
 
 

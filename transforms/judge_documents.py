@@ -121,6 +121,7 @@ def judge_documents(
         "partner_cycle": pa.nulls(n, pa.string()),
         "generation": pa.nulls(n, pa.int16()),
         "fresh": pa.nulls(n, pa.bool_()),
+        "semantic_cluster": pa.nulls(n, pa.int32()),
     }
     return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
 

@@ -77,6 +77,7 @@ class Stage(enum.StrEnum):
     EXACT = "exact_duplicates"
     KEY = "key_duplicates"
     NEAR = "near_duplicates"
+    SEMANTIC = "semantic_duplicates"
     LINES = "repeated_lines"
     CAPS = "caps"
     LEDGER = "ledger"
@@ -91,6 +92,7 @@ class Reason(enum.StrEnum):
     EXACT_DUPLICATE = "exact_duplicate"
     DUPLICATE_KEY = "duplicate_key"
     NEAR_DUPLICATE = "near_duplicate"
+    SEMANTIC_DUPLICATE = "semantic_duplicate"
     REPEATED_LINES = "repeated_lines_elsewhere"
     OVER_CAP = "over_cap"
     WITHDRAWN = "withdrawn"
@@ -184,14 +186,16 @@ DECISION_SCHEMA = pa.schema(
         ("partner_cycle", pa.string()),
         ("generation", pa.int16()),
         ("fresh", pa.bool_()),
+        ("semantic_cluster", pa.int32()),
     ]
 )
 """The narrow columns that DECIDE works on. `declared` and `origin` (as verified) hold `ORIGIN_CODES`; `verified` says whether
 the detector could judge. `reason` is null while the document is alive; a rejected one carries the stage and reason, the score
-and the limit that decided, for a duplicate the id of the survivor and the similarity to it, and for a contaminated one the evaluation item and its share. `row_key` hashes id, source
-and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1.
+and the limit that decided, for a duplicate the id of the survivor and the similarity to it, and for a contaminated one the evaluation item
+and its share. `row_key` hashes id, source and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1.
 With a ledger, `partner_cycle` names the cycle of the earlier publication, `generation` is the derived one and `fresh` says whether a human text was
-never published; without one they are null."""
+never published; without one they are null. `semantic_cluster` numbers the documents' clusters (`transforms.cluster_vectors`) from 0; null where
+semantic duplicates are not sought."""
 
 DUPLICATE_SCHEMA = pa.schema(
     [

@@ -33,6 +33,7 @@ def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
         "rules": [repr(rule) for rule in recipe.rules],
         "dedup": {key: value for key, value in recipe.tables["dedup"].items() if key != "partitions"},
         "decontaminate": recipe.tables["decontaminate"],
+        "caps": repr(recipe.caps),
         "thresholds": None if thresholds is None else [thresholds.calibration_digest, repr(thresholds.thresholds), repr(thresholds.edges)],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -56,6 +56,13 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
         check_rule_sources(recipe, [source for source, *_ in books])
     except UsageError as error:
         refuse(error, folders)
+    documents = sum(shard.num_rows for shard in shards)
+    with_key = Counter()
+    for one in scored:
+        with_key.update(dict(one.keys))
+    for key in recipe.score.keys if documents else ():
+        if not with_key[key]:
+            refuse(UsageError(f"key {key!r}: none of {documents:,} documents has one; name a field of the records, or leave it out"), folders)
     read = sum(count for key, count in books.items() if key[2] == "read")
     dead = sum(count for key, count in books.items() if key[2] == "dead")
     if dead > recipe.read.max_dead_share * read:

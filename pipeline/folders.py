@@ -57,6 +57,16 @@ class Folders:
         return join_path(self.root, "deciding", step)
 
     @property
+    def lines(self) -> str:
+        """Lines that several documents hold, while they are judged."""
+        return self.deciding("repeated_lines")
+
+    @property
+    def clusters(self) -> str:
+        """Groups of linked near-duplicates, for a cap on them."""
+        return self.deciding("near_clusters")
+
+    @property
     def remembered(self) -> str:
         """Decision files after the ledger was asked, and what is asked and listed."""
         return join_path(self.root, "remembered")

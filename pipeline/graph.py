@@ -8,17 +8,20 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from classifiers.scorers import without_detector
+from pipeline.caps import NEAR_CLUSTER
 from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.job import Job
 from transforms.balance_books import add_counts
+from transforms.cap_keys import KEY_ORDER, CapKeys, WriteClusters
 from transforms.decisions import recall_decisions
 from transforms.deduplicate_exact import FindExactDuplicates
 from transforms.deduplicate_near import FindNearDuplicates
+from transforms.find_repeated_lines import FindRepeatedLines
 from transforms.dispose_documents import ShardDisposed, dispose_shard
 from transforms.inputs import Split
 from transforms.judge_documents import judge_shard
 from transforms.mix_to_quota import PlanMix
-from transforms.pool_steps import PoolDo
+from transforms.pool_steps import PoolDo, key_by_shard
 from transforms.records import DecidedShard, Reason, ScoredShard, Stage
 from transforms.reject_duplicates import reject_duplicates
 from transforms.score_documents import score_split
@@ -106,7 +109,9 @@ class Decide(beam.PTransform):
         recipe, folders, dedup = self._job.recipe, self._job.folders, self._job.recipe.dedup
         if self._job.decided:
             return shards | "RecallDecisions" >> _pool(PoolDo("recall", recall_decisions, self._job.decided), DecidedShard)
-        steps = [name for name, runs in (("exact", dedup.exact), ("near", dedup.near)) if runs]
+        clusters = any(key == NEAR_CLUSTER for key, _ in recipe.caps.most)
+        optional = {"exact": dedup.exact, "key": dedup.key, "near": dedup.near, "lines": dedup.max_repeated_line_share < 1}
+        steps = [*(name for name, runs in optional.items() if runs), *(f"cap-{number}" for number in range(len(recipe.caps.most)))]
         # The last step that runs leaves its files where a later remix finds them.
         places = {name: folders.deciding(name) for name in ("judged", *steps[:-1])} | {(steps or ["judged"])[-1]: folders.decided}
         judged = (recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"], recipe.contamination)
@@ -115,17 +120,35 @@ class Decide(beam.PTransform):
         if dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)
             decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, places["exact"])
-        if dedup.near:
+        if dedup.key:
+            found = decided | "FindDuplicateKeys" >> CapKeys(dedup.key, 1, order=KEY_ORDER, num_partitions=dedup.partitions)
+            decided = (decided, found) | "RejectKeys" >> RejectDuplicates(Stage.KEY, Reason.DUPLICATE_KEY, 1, places["key"])
+        spill = folders.shuffled if is_local(folders.root) else None
+        if dedup.near or clusters:
             near = FindNearDuplicates(
                 bands=recipe.score.bands,
                 extra_bands=dedup.extra_bands,
                 min_similarity=dedup.min_similarity,
                 num_partitions=dedup.partitions,
-                spill_folder=folders.shuffled if is_local(folders.root) else None,
+                spill_folder=spill,
             )
-            found = decided | "FindNearDuplicates" >> near
-            reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, places["near"])
-            decided = (decided, found) | "RejectNear" >> reject
+            linked = decided | "LinkNearDuplicates" >> near.link()
+            if clusters:
+                # Kept before any of a group is rejected: those that stay are still of one kind.
+                keyed = decided | "KeyClusters" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
+                decided = (keyed, linked) | "WriteClusters" >> WriteClusters(folders.clusters)
+            if dedup.near:
+                found = (decided, linked) | "ChooseSurvivors" >> near.choose()
+                reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, places["near"])
+                decided = (decided, found) | "RejectNear" >> reject
+        if "lines" in steps:
+            share = dedup.max_repeated_line_share
+            found = decided | "FindRepeatedLines" >> FindRepeatedLines(share, folders.lines, dedup.partitions, spill_folder=spill)
+            decided = (decided, found) | "RejectLines" >> RejectDuplicates(Stage.LINES, Reason.REPEATED_LINES, share, places["lines"])
+        for number, (key, most) in enumerate(recipe.caps.most):
+            kept = folders.clusters if key == NEAR_CLUSTER else None
+            found = decided | f"Cap{number}" >> CapKeys(key, most, recipe.caps.origins, num_partitions=dedup.partitions, clusters=kept)
+            decided = (decided, found) | f"RejectCap{number}" >> RejectDuplicates(Stage.CAPS, Reason.OVER_CAP, most, places[f"cap-{number}"])
         return decided
 
 

@@ -60,9 +60,37 @@ class FindNearDuplicates(beam.PTransform):
         self._spill_folder = spill_folder
 
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
-        shards = decided | "KeyByShard" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
+        return (decided, decided | "LinkDuplicates" >> self.link()) | "ChooseAmongLinked" >> self.choose()
+
+    def link(self) -> beam.PTransform:
+        """Its first half: PCollection[DecidedShard] -> (address, group) pairs of linked near-duplicates as bytes, by shard index."""
         find = FindCandidates(self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
-        pairs = decided | "FindCandidates" >> find
-        edges = (shards, pairs) | "VerifyCandidates" >> VerifyCandidates(self._min_similarity, self._spill_folder)
-        members = edges | "ConnectComponents" >> ConnectComponents(self._num_partitions, self._component_rounds)
-        return (shards, members) | "ChooseSurvivors" >> ChooseSurvivors(self._num_partitions, self._min_similarity)
+        verify = VerifyCandidates(self._min_similarity, self._spill_folder)
+        connect = ConnectComponents(self._num_partitions, self._component_rounds)
+        return _LinkDuplicates(find, verify, connect)
+
+    def choose(self) -> beam.PTransform:
+        """Its second half: (decided shards, what `link` gives) -> removed documents by shard index."""
+        return _ChooseAmongLinked(ChooseSurvivors(self._num_partitions, self._min_similarity))
+
+
+class _LinkDuplicates(beam.PTransform):
+    def __init__(self, find: FindCandidates, verify: VerifyCandidates, connect: ConnectComponents):
+        super().__init__()
+        self._find, self._verify, self._connect = find, verify, connect
+
+    def expand(self, decided: beam.PCollection) -> beam.PCollection:
+        shards = decided | "KeyByShard" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
+        pairs = decided | "FindCandidates" >> self._find
+        return (shards, pairs) | "VerifyCandidates" >> self._verify | "ConnectComponents" >> self._connect
+
+
+class _ChooseAmongLinked(beam.PTransform):
+    def __init__(self, choose: ChooseSurvivors):
+        super().__init__()
+        self._choose = choose
+
+    def expand(self, inputs) -> beam.PCollection:
+        decided, members = inputs
+        shards = decided | "KeyByShard" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
+        return (shards, members) | "ChooseSurvivors" >> self._choose

@@ -22,6 +22,7 @@ from classifiers.scorers import Scorer, ScoreSettings, make_scorers, score_field
 from classifiers.text_batch import TextBatch
 from transforms.count_unlabelled import count_unlabelled
 from transforms.dead_letters import DeadLetter, quote_start
+from transforms.document_keys import hash_keys, key_fields
 from transforms.inputs import FieldNames, Split
 from transforms.read_documents import read_split
 from transforms.records import DOCUMENT_SCHEMA, DeadReason, ScoredShard, Stage
@@ -35,15 +36,15 @@ DETAIL_CHARS = 300
 
 ROW_KEY = pa.field("row_key", pa.uint64(), nullable=False)
 _WORDLIKE = ("source", "origin", "generator", "task", "licence", "consent", "declared_language", "language", "ai_tier")
-_INCOMPRESSIBLE = ("signature", "bands", "content_hash", "row_key")
+_INCOMPRESSIBLE = ("signature", "bands", "content_hash", "row_key", "line_hashes")
 
 Books = Counter
 """Counts of records: (source, declared origin, "read" | "dead", stage, reason) -> records."""
 
 
 def scored_schema(settings: ScoreSettings) -> pa.Schema:
-    """The columns of a scored shard: the document's, `row_key`, and every scorer's."""
-    return pa.schema([*DOCUMENT_SCHEMA, ROW_KEY, *score_fields(settings)])
+    """The columns of a scored shard: the document's, `row_key`, the keys', and every scorer's."""
+    return pa.schema([*DOCUMENT_SCHEMA, ROW_KEY, *key_fields(settings.keys), *score_fields(settings)])
 
 
 def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, scored_folder: str, dead_folder: str) -> list[SplitScored]:
@@ -66,7 +67,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
             books[split.source, origin, "read", "", ""] += count
         for letter in parsed.dead:
             books[split.source, letter.origin, "read", "", ""] += letter.count
-        scored, failed = score_batch(parsed.documents, scorers, schema)
+        scored, failed = score_batch(parsed.documents, scorers, schema, settings.keys)
         letters.extend(failed)
         batches.extend(scored)
     for letter in letters:
@@ -82,6 +83,7 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
         scored_by=_scored_by(scorers, settings),
         cascade_work=_take_cascade_work(scorers),
         unlabelled=count_unlabelled(table),
+        keys=tuple((key, table.num_rows - table[name].null_count) for key, name in zip(settings.keys, key_fields(settings.keys).names, strict=True)),
     )
     write_scored(table, result)
     if letters:
@@ -89,22 +91,24 @@ def score_split(split: Split, fields: FieldNames, settings: ScoreSettings, score
     return [result]
 
 
-def score_batch(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Schema) -> tuple[list[pa.RecordBatch], list[DeadLetter]]:
-    """`documents` with every score beside them, and a dead letter for each document that made a scorer fail.
+def score_batch(
+    documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Schema, keys: Sequence[str] = ()
+) -> tuple[list[pa.RecordBatch], list[DeadLetter]]:
+    """`documents` with every score and the `keys` beside them, and a dead letter for each document that made a scorer fail.
 
     A failing batch is halved until the documents at fault stand alone: log2(n) extra passes for one of n.
     """
     if documents.num_rows == 0:
         return [], []
     try:
-        return [_scored(documents, scorers, schema)], []
+        return [_scored(documents, scorers, schema, keys)], []
     except Exception as error:
         # Whatever a scorer raises on one document is that document's dead letter; the failure budget bounds how many.
         if documents.num_rows == 1:
             return [], [scorer_failure(documents, f"{type(error).__name__}: {error}")]
     middle = documents.num_rows // 2
-    first, first_failed = score_batch(documents.slice(0, middle), scorers, schema)
-    second, second_failed = score_batch(documents.slice(middle), scorers, schema)
+    first, first_failed = score_batch(documents.slice(0, middle), scorers, schema, keys)
+    second, second_failed = score_batch(documents.slice(middle), scorers, schema, keys)
     return first + second, first_failed + second_failed
 
 
@@ -131,12 +135,13 @@ def _scorers(settings: ScoreSettings) -> list[Scorer]:
     return _made[settings]
 
 
-def _scored(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Schema) -> pa.RecordBatch:
+def _scored(documents: pa.RecordBatch, scorers: Sequence[Scorer], schema: pa.Schema, keys: Sequence[str]) -> pa.RecordBatch:
     batch = TextBatch(documents["text"])
     columns = dict(zip(documents.schema.names, documents.columns, strict=True))
     for scorer in scorers:
         columns |= scorer.score(batch)
     columns = spare_turns(documents, columns, scorers)
+    columns |= hash_keys(documents, keys) if keys else {}
     columns[ROW_KEY.name] = pa.array(row_keys(documents, columns["content_hash"]))
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
@@ -177,6 +182,7 @@ def write_scored(table: pa.Table, result: SplitScored) -> None:
         "origin_conflicts": result.origin_conflicts,
         "num_bytes": result.num_bytes,
         "input_bytes": result.input_bytes,
+        "keys": [list(one) for one in result.keys],
         "unlabelled": [[one.source, one.documents, one.cells] for one in result.unlabelled],
     }
     if result.cascade_work:

@@ -39,6 +39,8 @@ class SplitScored:
     """What the detector did, where it is a cascade; its CPU seconds are known to the run alone that scored."""
     unlabelled: tuple[UnlabelledScores, ...] = ()
     """The detector's scores of documents of unknown origin, by source."""
+    keys: tuple[tuple[str, int], ...] = ()
+    """Each stored key, and how many documents have it."""
 
 
 def read_scored_metadata(path: str) -> dict:
@@ -79,7 +81,8 @@ def recall_split(path: str) -> list[SplitScored]:
     scored_by = json.dumps({"scorers": about["scorers"], "settings": about["settings"]}, sort_keys=True)
     work = CascadeWork(*about["cascade_work"]) if "cascade_work" in about else None
     unlabelled = _recall_unlabelled(about, path)
-    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by, work, unlabelled)]
+    keys = tuple(map(tuple, about.get("keys", ())))
+    return [SplitScored(shard, books, about["origin_conflicts"], about["num_bytes"], about["input_bytes"], scored_by, work, unlabelled, keys)]
 
 
 def _recall_unlabelled(about: dict, path: str) -> tuple[UnlabelledScores, ...]:

@@ -9,10 +9,10 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from classifiers.words import mix64
-from tests.transforms.shard_files import hash_id
 from transforms.records import DECISION_SCHEMA, REMOVED_SCHEMA, DecidedShard, ScoredShard, make_addresses
 
 _FOUND: dict[str, list[pa.RecordBatch]] = {}
@@ -37,6 +37,11 @@ def rank(page: Page) -> tuple:
     return (page.origin, -page.quality, page.id.encode())
 
 
+def row_key(page: Page) -> int:
+    """A hash, as the real one is: the same for the same id."""
+    return xxhash.xxh3_64_intdigest(page.id.encode())
+
+
 def write_pages(folder: Path, shards: Sequence[Sequence[Page]]) -> list[DecidedShard]:
     """One scored Parquet file and one decision file for each list."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +64,7 @@ def _write(folder: Path, index: int, pages: Sequence[Page]) -> DecidedShard:
     made["id"] = pa.array([page.id for page in pages], pa.string())
     made["origin"] = pa.array([page.origin for page in pages], pa.uint8())
     made["quality"] = pa.array([page.quality for page in pages], pa.float32())
-    made["row_key"] = pa.array([hash_id(page.id) for page in pages], pa.uint64())
+    made["row_key"] = pa.array([row_key(page) for page in pages], pa.uint64())
     made["reason"] = pa.array([page.reason for page in pages], pa.string())
     path = folder / f"{index:04d}.arrow"
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, DECISION_SCHEMA) as writer:

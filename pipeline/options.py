@@ -74,13 +74,13 @@ RECIPE_FLAGS = {
         RecipeFlag("max_synthetic_uses", "ledger.max_synthetic_uses", "cycles that may publish one synthetic text, or near-duplicates of it"),
         RecipeFlag("max_generation", "ledger.max_generation", "deepest generation that is published: 0 = human, 1 = by a model; -1 = any"),
         RecipeFlag("min_fresh_human", "ledger.min_fresh_human", "share of the human text that no earlier cycle published, 0..1 or a fraction"),
+        RecipeFlag("fresh_share_of", "ledger.fresh_share_of", "what that is a share of: human text, or all that is published", ("human", "all")),
         RecipeFlag("fresh_after", "ledger.fresh_after", "date from which human text counts as fresh, such as 2025-06-01; empty = any"),
     ),
 }
 SCORE_FLAGS = (
     RecipeFlag("ai_detector", "score.ai_detector", "which AI-text detector scores: fast, deep, cascade, hf:PATH_OR_NAME or lm:PATH_OR_NAME"),
     RecipeFlag("ai_label", "score.ai_label", "labels of an hf: classifier that mean machine-written, with commas; empty = told from their names"),
-        RecipeFlag("fresh_share_of", "ledger.fresh_share_of", "what that is a share of: human text, or all that is published", ("human", "all")),
     RecipeFlag("tokenizer", "score.tokenizer", "what `tokens` counts: headwater-pretokens-1, or a Hugging Face tokenizers JSON file"),
     RecipeFlag("split_bytes", "read.split_bytes", "bytes of input that a worker takes at a time"),
     RecipeFlag("text_unit", "read.text_unit", "plain text files: one document a file, or one a line", ("file", "line")),
@@ -176,6 +176,11 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
         value = getattr(parsed, flag.flag, None)
         if value is not None:
             overrides[flag.key] = value
+    for reserve in parsed.reserve or ():
+        group, _, documents = reserve.rpartition("=")
+        if not group or not documents.isdigit():
+            raise UsageError(f"--reserve={reserve}: must be FIELD.VALUE=DOCUMENTS, such as task.support=500")
+        overrides[f"reserve.{group}"] = int(documents)
     for cap in parsed.cap or ():
         key, equals, most = cap.rpartition("=")
         if not key or not equals or not most.isdigit():
@@ -187,11 +192,6 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-    for reserve in parsed.reserve or ():
-        group, _, documents = reserve.rpartition("=")
-        if not group or not documents.isdigit():
-            raise UsageError(f"--reserve={reserve}: must be FIELD.VALUE=DOCUMENTS, such as task.support=500")
-        overrides[f"reserve.{group}"] = int(documents)
 def _add_inputs(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group = parser.add_argument_group("inputs" + (" (at least one)" if required else ""))
     for flag, (_, what) in INPUT_FLAGS.items():
@@ -227,9 +227,19 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
                 help=f"{flag.help} (default: {_shown(default)})",
                 **({"nargs": "?", "const": True} if isinstance(default, bool) else {}),
             )
+    group = parser.add_argument_group("reserved places")
+    group.add_argument(
+        "--reserve",
+        action="append",
+        metavar="FIELD.VALUE=N",
+        help="publish at least N documents of a group, such as task.support=500, if there are as many; repeatable",
+    )
     group = parser.add_argument_group("diversity")
     group.add_argument(
-        "--cap", action="append", metavar="FIELD=N", help="at most N documents with one value of FIELD, such as prompt=2; [caps] of the recipe; repeatable"
+        "--cap",
+        action="append",
+        metavar="FIELD=N",
+        help="at most N documents with one value of FIELD, such as prompt=2; [caps] of the recipe; repeatable",
     )
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="FILE", help="TOML file laid over the default recipe")
@@ -242,13 +252,6 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
         "--detector_runs",
         choices=("inline", "inference"),
         default="inline",
-    group = parser.add_argument_group("reserved places")
-    group.add_argument(
-        "--reserve",
-        action="append",
-        metavar="FIELD.VALUE=N",
-        help="publish at least N documents of a group, such as task.support=500, if there are as many; repeatable",
-    )
         help="with the other scorers, or as a step of its own under Beam's RunInference (default: inline)",
     )
     group.add_argument("--detector_device", metavar="DEVICE", help="inference: cpu, or a device that torch knows, such as cuda (default: cpu)")

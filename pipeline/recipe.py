@@ -123,11 +123,11 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         mix = dict(tables["mix"])
         mix |= {"human_quota": _fraction(mix["human_quota"]), "min_fresh_human": str(tables["ledger"]["min_fresh_human"])}
         mix |= {"max_documents": mix["max_documents"] or None, "max_tokens": mix["max_tokens"] or None}
+        mix |= {"fresh_share_of": tables["ledger"].get("fresh_share_of", "human"), "reserve": tables.get("reserve", {})}
         score = {key: tuple(value) if isinstance(value, list) else value for key, value in tables["score"].items()}
         recipe = Recipe(
             read=ReadSettings(**tables["read"]),
             score=ScoreSettings(**score, evaluation=evaluation_of(tables["decontaminate"])),
-        mix |= {"fresh_share_of": tables["ledger"].get("fresh_share_of", "human"), "reserve": tables.get("reserve", {})}
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
             dedup=DedupSettings(**tables["dedup"]),
@@ -242,6 +242,11 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
             raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(RULE_KEYS[key[2]])]}")
         tables["rules"].setdefault(key[1], {})[key[2]] = value
         return
+    if section == "reserve":
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
+        tables[section][dotted.removeprefix("reserve.")] = value
+        return
     if section == "caps" and key[1:] != ("origins",):
         # A field inside another has dots of its own.
         tables["caps"][".".join(key[1:])] = value
@@ -253,11 +258,6 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
         raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(present)]}, such as {json.dumps(present)}")
     tables[section][key[1]] = value
 
-    if section == "reserve":
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
-        tables[section][dotted.removeprefix("reserve.")] = value
-        return
 
 def _canonical(value: Any) -> Any:
     """`value` with numbers in one spelling: those that are whole as integers."""

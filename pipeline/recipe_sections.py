@@ -50,16 +50,11 @@ class DedupSettings:
     """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
     extra_bands: int
     """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
-    key: str
-    """Key of which one document each stays, FIELD or FIELD:FORM (`transforms.document_keys`); empty: none."""
-    max_repeated_line_share: float
-    """Share of a document's characters, 0..1, that may stand in lines of better documents; 1: any."""
     partitions: int
     """Pieces that each shuffle is cut into; 0: by the size of the run (`pipeline.shuffle_size`)."""
 
     def __post_init__(self) -> None:
         require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
-        require("dedup.max_repeated_line_share", self.max_repeated_line_share, 0 <= self.max_repeated_line_share <= 1, "0..1 (1 = any)")
         require("dedup.partitions", self.partitions, 0 <= self.partitions <= 65536, "0..65536")
 
 
@@ -81,12 +76,12 @@ class LedgerSettings:
     def __post_init__(self) -> None:
         require("ledger.max_synthetic_uses", self.max_synthetic_uses, self.max_synthetic_uses >= 1, "at least 1")
         require("ledger.max_generation", self.max_generation, -1 <= self.max_generation <= 32767, "-1 (any) to 32767")
+        require("ledger.fresh_share_of", self.fresh_share_of, self.fresh_share_of in ("human", "all"), "human or all")
         MemorySettings(fresh_after=self.fresh_after or None)
 
     @property
     def memory(self) -> MemorySettings:
         """What decides about single documents."""
-        require("ledger.fresh_share_of", self.fresh_share_of, self.fresh_share_of in ("human", "all"), "human or all")
         deepest = None if self.max_generation < 0 else self.max_generation
         return MemorySettings(self.max_synthetic_uses, deepest, self.fresh_after or None)
 

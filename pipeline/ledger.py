@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from transforms import ledger_storage
 from transforms.find_earlier import LedgerReading
 from transforms.ledger_files import ADDED_COLUMNS, EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, find_rows, read_ledger_file
 from transforms.storage import is_local
@@ -24,8 +25,6 @@ FORMAT = "1"
 PARTITIONED_BY = ["kind", "part"]
 CLAIM = "headwater/claim"
 """Application id under which the table remembers who is publishing: `run_number` of that run, or 0."""
-STORAGE_VARIABLE = "HEADWATER_LEDGER_OPTIONS"
-"""Environment variable: JSON object of storage options for deltalake (keys such as `AWS_ENDPOINT_URL`), beside those that it finds itself."""
 
 
 @dataclass(frozen=True)
@@ -149,17 +148,11 @@ def place(url: str) -> str:
 
 
 def storage_options(url: str) -> dict[str, str] | None:
-    """Options for deltalake from `HEADWATER_LEDGER_OPTIONS`. Raises UsageError if it is no JSON object of strings."""
-    given = os.environ.get(STORAGE_VARIABLE)
-    if not given or is_local(url):
-        return None
+    """Options for deltalake, as `transforms.ledger_storage` finds them. Raises UsageError."""
     try:
-        options = json.loads(given)
+        return ledger_storage.storage_options(url)
     except ValueError as error:
-        raise UsageError(f"{STORAGE_VARIABLE}: is not JSON ({error}); give an object such as {{}}") from error
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise UsageError(f"{STORAGE_VARIABLE}: must be a JSON object whose values are strings")
-    return options
+        raise UsageError(str(error)) from error
 
 
 def deltalake() -> Any:

@@ -25,12 +25,12 @@ import pyarrow as pa
 
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, PARTITIONED_BY, Snapshot, deltalake, open_table, place, snapshot_of
-from pipeline.ledger_records import PendingRun, delete_file, forget_record, hold_record, list_records, read_record, record_path, run_number, try_lock
+from pipeline.ledger_records import PendingRun, forget_record, hold_record, list_records, read_record, run_number, try_lock
 from pipeline.publishing import published_manifest
 from transforms.find_earlier import EARLIER_SCHEMA, PASS_KEYS, LedgerReading, Probes, find_earlier, make_probes
 from transforms.ledger_files import LEDGER_SCHEMA, SYNTHETIC, LedgerFile, lookup_keys, matrix_of, read_ledger_file
+from transforms.ledger_storage import delete_ledger_file
 from transforms.records import make_addresses
-from transforms.storage import join_path
 
 WAIT_SECONDS = 60.0
 """How long a run waits for another that is publishing: an exchange of folders takes less than a second."""
@@ -67,10 +67,10 @@ def is_committed(table: Any, run_id: str) -> bool:
 def recover(url: str) -> list[str]:
     """Brings every run that died while publishing to an end; what was done, a sentence each. Runs that live are left alone."""
     done = []
-    for path in list_records(url):
-        with try_lock(path) as dead:
+    for number in list_records(url):
+        with try_lock(url, number) as dead:
             if dead:
-                run = read_record(path)
+                run = read_record(url, number)
                 if run is not None:
                     done.append(settle(url, run))
     holder = open_table(url).transaction_version(CLAIM) or 0
@@ -81,8 +81,8 @@ def recover(url: str) -> list[str]:
 
 def release(url: str, run_id: str) -> str:
     """Brings run `run_id` to an end whether it lives or not, and says how. For object stores: make sure first that it is dead."""
-    for path in list_records(url):
-        run = read_record(path)
+    for number in list_records(url):
+        run = read_record(url, number)
         if run is not None and run.run_id == run_id:
             return settle(url, run)
     raise LedgerConflict(f"{url}: no run {run_id!r} is publishing there; `headwater ledger show` lists the runs that did")
@@ -90,7 +90,7 @@ def release(url: str, run_id: str) -> str:
 
 def settle_run(url: str, run_id: str) -> None:
     """Settles run `run_id` if it left a record: what is left to do where its last step is repeated."""
-    run = read_record(record_path(url, run_number(run_id)))
+    run = read_record(url, run_number(run_id))
     if run is not None:
         settle(url, run)
 
@@ -98,7 +98,7 @@ def settle_run(url: str, run_id: str) -> None:
 def delete_rows(url: str, files: Sequence[LedgerFile]) -> None:
     """Deletes files that were written for the ledger and will not be committed."""
     for file in files:
-        delete_file(join_path(place(url), *file.path.split("/")))
+        delete_ledger_file(place(url), file.path)
 
 
 def settle(url: str, run: PendingRun) -> str:
@@ -183,10 +183,9 @@ def _claim(url: str, run: PendingRun) -> None:
 
 def _wait_for(url: str, holder: int, give_up: float) -> None:
     """Returns when the claim may have changed: the holder was dead and is settled, or some time has passed. Raises LedgerConflict after `give_up`."""
-    path = record_path(url, holder)
-    run = read_record(path)
+    run = read_record(url, holder)
     if run is not None:
-        with try_lock(path) as dead:
+        with try_lock(url, holder) as dead:
             if dead:
                 settle(url, run)
                 return
@@ -202,7 +201,7 @@ def _wait_for(url: str, holder: int, give_up: float) -> None:
 def _end_orphan(url: str, holder: int) -> bool:
     """Ends the claim of run number `holder` if it has no record: a run leaves its record before it claims, and until it has ended its claim."""
     table = open_table(url)
-    if table.transaction_version(CLAIM) != holder or read_record(record_path(url, holder)) is not None:
+    if table.transaction_version(CLAIM) != holder or read_record(url, holder) is not None:
         return False
     try:
         _write(table, [], {CLAIM: 0}, {"headwater": {"event": "abandon", "run": "", "cycle": "", "output": ""}})

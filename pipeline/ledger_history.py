@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ import numpy as np
 
 from classifiers.diversity import TailReference
 from pipeline.ledger import open_table, place, read_ledger
-from transforms.storage import join_path, open_binary, write_whole
+from transforms.ledger_storage import read_ledger_bytes, write_ledger_whole
 
-REFERENCE = ("_headwater", "reference.npz")
+REFERENCE = "_headwater/reference.npz"
 """Tail of the human vocabulary of the first cycle that had enough human text: fixed from then on."""
 
 
@@ -70,15 +69,15 @@ def replaced_runs(url: str, run_id: str | None) -> tuple[str, ...]:
 
 def load_reference(url: str) -> TailReference | None:
     """The human reference of the ledger; None while there is none. Raises ValueError if its file is damaged."""
-    path = join_path(place(url), *REFERENCE)
     try:
-        with contextlib.closing(open_binary(path)) as file:
-            held = np.load(io.BytesIO(file.read()), allow_pickle=False)
-            return TailReference(held["words"], float(held["types_per_group"]))
+        held = np.load(io.BytesIO(read_ledger_bytes(place(url), REFERENCE)), allow_pickle=False)
+        return TailReference(held["words"], float(held["types_per_group"]))
     except FileNotFoundError:
         return None
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: is no reference ({error}); restore the file, or delete it to take a new reference from the next cycle") from error
+        raise ValueError(
+            f"{REFERENCE} in {place(url)}: is no reference ({error}); restore the file, or delete it to take a new reference from the next cycle"
+        ) from error
 
 
 def keep_reference(url: str, reference: TailReference | None) -> None:
@@ -87,5 +86,5 @@ def keep_reference(url: str, reference: TailReference | None) -> None:
         return
     packed = io.BytesIO()
     np.savez_compressed(packed, words=reference.words, types_per_group=np.float64(reference.types_per_group))
-    with write_whole(join_path(place(url), *REFERENCE)) as file:
+    with write_ledger_whole(place(url), REFERENCE) as file:
         file.write(packed.getvalue())

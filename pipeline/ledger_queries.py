@@ -20,7 +20,22 @@ from transforms.ledger_files import HUMAN, SYNTHETIC, WITHDRAWN, cut_bands, look
 
 PUBLISHED = (HUMAN, SYNTHETIC)
 """Kinds of rows that are publications."""
-TRACED = ["id", "source", "generator", "generation", "origin", "parents", "task", "licence", "consent", "cycle", "run_id", "shard", "shard_digest", "kind"]
+TRACED = [
+    "id",
+    "source",
+    "generator",
+    "generation",
+    "origin",
+    "parents",
+    "task",
+    "licence",
+    "consent",
+    "cycle",
+    "run_id",
+    "shard",
+    "shard_digest",
+    "kind",
+]
 """Columns that `trace` tells."""
 MAX_ANCESTORS = 64
 """Generations of parents that are followed back, at most."""

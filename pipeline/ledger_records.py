@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 
 from pipeline.ledger import place
 from transforms.ledger_files import LedgerFile
-from transforms.storage import beam_filesystems, is_local, join_path, open_binary, write_whole
+from transforms.ledger_storage import delete_ledger_file, list_ledger_folder, read_ledger_bytes, write_ledger_whole
+from transforms.storage import is_local
 
-PENDING = ("_headwater", "pending")
+PENDING = "_headwater/pending"
 """Folder of the records, in the ledger's; readers of Delta tables pass over names that begin with an underscore."""
 
 
@@ -55,21 +56,22 @@ def run_number(run_id: str) -> int:
     return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], "big") >> 2 or 1
 
 
-def record_path(url: str, number: int) -> str:
-    """Where run number `number` leaves its record."""
-    return join_path(place(url), *PENDING, f"{number:016x}.json")
+def record_path(number: int) -> str:
+    """Where run number `number` leaves its record, in the ledger's folder."""
+    return f"{PENDING}/{number:016x}.json"
 
 
 @contextlib.contextmanager
 def hold_record(url: str, run: PendingRun) -> Iterator[None]:
     """Leaves the run's record, locked as long as the block lasts: the sign that the run lives."""
-    path = record_path(url, run_number(run.run_id))
+    folder, path = place(url), record_path(run_number(run.run_id))
     stated = json.dumps(asdict(run)).encode()
-    if not is_local(path):
-        with write_whole(path) as file:
+    if not is_local(folder):
+        with write_ledger_whole(folder, path) as file:
             file.write(stated)
         yield
         return
+    path = os.path.join(folder, *path.split("/"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # Locked before it has its name: at no moment does it look as if its run were dead.
     with open(f"{path}.partial", "wb") as held:
@@ -82,13 +84,13 @@ def hold_record(url: str, run: PendingRun) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def try_lock(path: str) -> Iterator[bool]:
+def try_lock(url: str, number: int) -> Iterator[bool]:
     """Whether the run of this record is dead, which can be known on a local disk alone; it is locked meanwhile."""
-    if not is_local(path):
+    if not is_local(url):
         yield False
         return
     try:
-        file = open(path, "rb")
+        file = open(os.path.join(place(url), *record_path(number).split("/")), "rb")
     except FileNotFoundError:
         yield False
         return
@@ -101,37 +103,24 @@ def try_lock(path: str) -> Iterator[bool]:
         yield True
 
 
-def read_record(path: str) -> PendingRun | None:
-    """The run of a record; None if there is none."""
+def read_record(url: str, number: int) -> PendingRun | None:
+    """The run of record `number`; None if there is none."""
     try:
-        with contextlib.closing(open_binary(path)) as file:
-            stated = json.loads(file.read())
+        stated = json.loads(read_ledger_bytes(place(url), record_path(number)))
     except FileNotFoundError:
         return None
     files = tuple(LedgerFile(**file) for file in stated.pop("files"))
     return PendingRun(**{**stated, "files": files, "ignored_runs": tuple(stated["ignored_runs"])})
 
 
-def list_records(url: str) -> list[str]:
-    """Paths of all records, sorted."""
-    folder = join_path(place(url), *PENDING)
-    if is_local(folder):
-        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")) if os.path.isdir(folder) else []
-    return sorted(found.path for found in beam_filesystems().match([join_path(folder, "*.json")])[0].metadata_list)
+def list_records(url: str) -> list[int]:
+    """Numbers of the runs that left records, sorted."""
+    return sorted(int(name.removesuffix(".json"), 16) for name in list_ledger_folder(place(url), PENDING) if name.endswith(".json"))
 
 
 def forget_record(url: str, run: PendingRun) -> None:
     """Deletes the run's record."""
-    delete_file(record_path(url, run_number(run.run_id)))
-
-
-def delete_file(path: str) -> None:
-    """Deletes a file if it is there."""
-    if is_local(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    elif beam_filesystems().exists(path):
-        beam_filesystems().delete([path])
+    delete_ledger_file(place(url), record_path(run_number(run.run_id)))
 
 
 def this_host() -> str:

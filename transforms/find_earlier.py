@@ -21,9 +21,10 @@ from classifiers.signature import estimate_jaccard
 from transforms.decisions import read_decisions
 from transforms.fixed_columns import binary_rows, read_fixed_binary
 from transforms.ledger_files import LedgerFile, cut_bands, lookup_keys, matrix_of, read_ledger_file
+from transforms.ledger_storage import open_ledger_file
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.records import DecidedShard, make_addresses, shards_of
-from transforms.storage import join_path, open_arrow, open_binary, write_whole
+from transforms.storage import join_path, open_binary, write_whole
 from transforms.worker_pool import run_on_pool
 
 PASS_KEYS = 1 << 22
@@ -230,7 +231,7 @@ def search_files(
 def _search_file(reading: LedgerReading, file: LedgerFile, probes: Probes, min_similarity: float) -> Iterator[pa.Table]:
     width = 4 * (reading.bands + reading.extra_bands)
     first = 0
-    with open_arrow(join_path(reading.folder, *file.path.split("/"))) as source, pq.ParquetFile(source) as parquet:
+    with open_ledger_file(reading.folder, file.path) as source, pq.ParquetFile(source) as parquet:
         if parquet.metadata.num_rows != file.num_rows:
             raise ValueError(f"{file.path} in {reading.folder}: {parquet.metadata.num_rows:,} rows where the ledger counts {file.num_rows:,}")
         for group in range(parquet.num_row_groups):

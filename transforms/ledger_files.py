@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.fixed_columns import binary_rows
+from transforms.ledger_storage import open_ledger_file, write_ledger_whole
 from transforms.records import Origin
-from transforms.storage import join_path, open_arrow, write_whole
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -164,15 +164,14 @@ def write_ledger_file(rows: pa.Table, folder: str, kind: str, part: str, name: s
         sort_keys=[(key, "ascending") for key in "hsid"],
     )
     path = f"kind={kind}/part={part}/{name}.parquet"
-    full = join_path(folder, *path.split("/"))
     table = rows.select(FILE_SCHEMA.names).take(order).combine_chunks()
-    with write_whole(full) as file:
+    with write_ledger_whole(folder, path) as file:
         writer = pq.ParquetWriter(
             file, FILE_SCHEMA, compression="zstd", compression_level=3, use_dictionary=_WORDLIKE, write_statistics=["content_hash"], store_schema=True
         )
         with writer:
             writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-    with open_arrow(full) as file:
+    with open_ledger_file(folder, path) as file:
         return LedgerFile(path, kind, part, rows.num_rows, file.size())
 
 
@@ -182,10 +181,11 @@ def read_ledger_file(folder: str, file: LedgerFile, columns: Sequence[str], rows
     One of `ADDED_COLUMNS` that the file was written without is null.
     Raises ValueError if the file does not hold as many rows as the ledger says.
     """
-    full = join_path(folder, *file.path.split("/"))
-    with open_arrow(full) as source, pq.ParquetFile(source) as parquet:
+    with open_ledger_file(folder, file.path) as source, pq.ParquetFile(source) as parquet:
         if parquet.metadata.num_rows != file.num_rows:
-            raise ValueError(f"{full}: holds {parquet.metadata.num_rows:,} rows where the ledger counts {file.num_rows:,}; restore the file")
+            raise ValueError(
+                f"{file.path} in {folder}: holds {parquet.metadata.num_rows:,} rows where the ledger counts {file.num_rows:,}; restore the file"
+            )
         absent = set(ADDED_COLUMNS) - set(parquet.schema_arrow.names)
         stored = [name for name in columns if name not in ("kind", "part", *absent)]
         if rows is None:

@@ -192,7 +192,8 @@ DECISION_SCHEMA = pa.schema(
 """The narrow columns that DECIDE works on. `declared` and `origin` (as verified) hold `ORIGIN_CODES`; `verified` says whether
 the detector could judge. `reason` is null while the document is alive; a rejected one carries the stage and reason, the score
 and the limit that decided, for a duplicate the id of the survivor and the similarity to it, and for a contaminated one the evaluation item
-and its share. `row_key` hashes id, source and content: every seeded choice is made from it, never from a position. `content_hash` is null-free; `quality` lies in 0..1.
+and its share. `row_key` hashes id, source and content: every seeded choice is made from it, never from a position. `content_hash` is
+null-free; `quality` lies in 0..1.
 With a ledger, `partner_cycle` names the cycle of the earlier publication, `generation` is the derived one and `fresh` says whether a human text was
 never published; without one they are null. `semantic_cluster` numbers the documents' clusters (`transforms.cluster_vectors`) from 0; null where
 semantic duplicates are not sought."""

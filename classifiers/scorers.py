@@ -25,7 +25,7 @@ SCORER_NAMES = (
     "content_hash", "signature",
 )  # fmt: skip
 """The scorers of the default recipe, in the order of their columns."""
-OPTIONAL_SCORERS = ("line_hashes",)
+OPTIONAL_SCORERS = ("redpajama", "line_hashes",)
 """Scorers that run only where they are asked for."""
 
 MAX_HASHES = 4096
@@ -206,6 +206,7 @@ _CLASSES = {
     "content_hash": ("content", "ContentHashScorer"),
     "signature": ("signature", "SignatureScorer"),
     "line_hashes": ("line_hashes", "LineHashesScorer"),
+    "redpajama": ("redpajama", "RedPajamaScorer"),
     "contamination": ("contamination", "ContaminationScorer"),
 }
 

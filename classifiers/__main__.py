@@ -1,4 +1,4 @@
-"""The command line of the detector: train, generate, calibrate, evaluate, predict, reference. Exit codes: 0 done; 2 usage, or input that cannot be read."""
+"""The command line of the detector: train, calibrate, evaluate, predict, reference. Exit codes: 0 done; 2 usage, or input that cannot be read."""
 
 import argparse
 import contextlib
@@ -36,7 +36,7 @@ def _run_train(options: argparse.Namespace) -> None:
     if options.ai_detector == "deep":
         _train_deep(options, sets)
         return
-    model = train(options.data, TrainSettings(seed=options.seed), sets, generated=options.generated)
+    model = train(options.data, TrainSettings(seed=options.seed), sets)
     os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, MODEL_FILE)
     model.save(path)
@@ -155,16 +155,6 @@ def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _run_generate(options: argparse.Namespace) -> None:
-    from classifiers.generate import GenerateSettings, generate, load_writer, write_records
-
-    settings = GenerateSettings(options.batches, options.batch_prompts, options.seed)
-    writer = load_writer(options.model)
-    os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
-    count = write_records(options.output, generate(writer, options.generator or os.path.basename(options.model), settings, _progress))
-    print(f"wrote {count:,} texts to {options.output}")
-
-
 def _run_predict(options: argparse.Namespace) -> None:
     from classifiers.predict import predict_file
 
@@ -186,26 +176,44 @@ def _run_predict(options: argparse.Namespace) -> None:
 
 def _run_reference(options: argparse.Namespace) -> None:
     from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS
-    from classifiers.prevalence import read_references, to_json
-    from classifiers.reference_scores import held_out_reference, left_out_reference, trial_table, try_mixtures, unseen_scores
-    from classifiers.report_tables import table_lines
+    from classifiers.prevalence import read_references
+    from classifiers.reference_scores import held_out_reference, left_out_reference, pools_of, unseen_scores
     from classifiers.train import TrainSettings
 
+    known = read_references(options.output) if os.path.exists(options.output) else {}
+    if not options.data:
+        if not known:
+            raise ValueError(f"{options.output} holds no references whose margins could be fitted: give --data, the folder of the labelled sets")
+        for reference in sorted(known.values(), key=lambda one: not one.detector.startswith("fast-")):
+            known = _keep_reference(options, known, reference)
+        return
     sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
     detector = _make_scorer(options).detector
     if options.ai_detector == "fast":
-        reference, scored = left_out_reference(options.data, detector, TrainSettings(seed=options.seed), sets, _progress)
+        reference, _ = left_out_reference(options.data, detector, TrainSettings(seed=options.seed), sets, _progress)
     else:
-        reference, scored = held_out_reference(options.data, detector, options.max_texts, sets)
-    known = read_references(options.output) if os.path.exists(options.output) else {}
+        reference, _ = held_out_reference(options.data, detector, options.max_texts, sets)
+    _keep_reference(options, known, reference, pools_of(unseen_scores(options.data, detector, options.max_texts)))
+
+
+def _keep_reference(options: argparse.Namespace, known: dict, reference, unseen: dict | None = None) -> dict:
+    """Fits the margins of `reference`, writes it among those `known`, prints how well it does, and returns what the file holds."""
+    from classifiers.prevalence import to_json
+    from classifiers.reference_scores import trial_table, try_mixtures, with_margins
+    from classifiers.report_tables import table_lines
+
+    trials = list(try_mixtures(reference.pools() | (unseen or {}), reference, options.seed))
     # One reference of each kind of detector: an older version's scores are nobody's.
     kind = reference.detector.partition("-")[0]
     kept = {version: one for version, one in known.items() if version.partition("-")[0] != kind}
-    _write(options.output, to_json(dict(sorted({**kept, reference.detector: reference}.items()))))
-    print(f"wrote {len(reference.sources)} sources of {reference.detector} to {options.output}")
-    scored |= unseen_scores(options.data, detector, options.max_texts)
-    for line in table_lines("mixtures of sets left out of the reference", trial_table(list(try_mixtures(scored, reference, options.seed)))):
+    reference = with_margins(reference, trials, kept.values())
+    kept = dict(sorted({**kept, reference.detector: reference}.items()))
+    _write(options.output, to_json(kept))
+    below, above = reference.margins
+    print(f"wrote {len(reference.sources)} sources of {reference.detector} to {options.output}, margins {below:.3f} below and {above:.3f} above")
+    for line in table_lines("mixtures of sets left out of the reference", trial_table(trials)):
         print(line)
+    return kept
 
 
 def _write(path: str, content: bytes) -> None:
@@ -215,7 +223,7 @@ def _write(path: str, content: bytes) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m classifiers", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train | generate | calibrate | evaluate | predict | reference")
+    commands = parser.add_subparsers(required=True, metavar="train | calibrate | evaluate | predict | reference")
 
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
@@ -234,17 +242,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
-    train.add_argument("--generated", default="", help="fast: machine texts that generate wrote, to train on too")
     train.set_defaults(run=_run_train)
-
-    generate = commands.add_parser("generate", help="machine text of our own to train on, by a causal language model (extra: torch)")
-    generate.add_argument("--model", required=True, help="instruction-tuned model: a folder, a name of the hub, or a GGUF file")
-    generate.add_argument("--output", required=True, help="file for the texts, gzipped JSON lines, for train --generated")
-    generate.add_argument("--generator", default="", help="what the texts call the model; default: the last part of --model")
-    generate.add_argument("--batches", type=int, default=20, help="batches of prompts; decodings and lengths change from one to the next")
-    generate.add_argument("--batch_prompts", type=int, default=32, help="prompts of a batch")
-    generate.add_argument("--seed", type=int, default=0, help="choice of prompts and of words")
-    generate.set_defaults(run=_run_generate)
 
     calibrate = commands.add_parser("calibrate", help="thresholds that keep a false-positive rate on your own human text")
     calibrate.add_argument("--human", action="append", metavar="GLOB", help="JSON lines with a field text; repeat for each source")
@@ -285,7 +283,9 @@ def _make_parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_run_predict)
 
     reference = commands.add_parser("reference", help="reference scores behind estimates of how much AI text an unlabelled pool holds")
-    reference.add_argument("--data", required=True, help="folder of the labelled sets")
+    reference.add_argument(
+        "--data", default="", help="folder of the labelled sets; without it only the margins of the references in --output are fitted again"
+    )
     reference.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
     reference.add_argument("--output", required=True, help="file for the scores; those of other detectors that it holds stay")
     reference.add_argument("--seed", type=int, default=0, help="of the training without each set, and of the mixtures tried")

@@ -4,11 +4,14 @@ The share of flagged texts is no answer: a threshold that spares people misses m
 for a mixture of human and of machine scores instead, and the share is what explains them best, length group by length group. What
 human and machine scores look like differs from one source of text to the next, far more than chance would have it. So the
 mixture is solved a thousand times, each time with another pair of known sources, moved by as much as sources of one set differ;
-pairs that explain the pool badly count for little. The interval holds the middle 95 % of the answers: sampling error of the pool and of the
-reference, and the difference between sources. It cannot hold what no reference source shows, such as a new way of writing.
+pairs that explain the pool badly count for little. The middle 95 % of the answers hold the sampling error of the pool and of the
+reference, and the difference between known sources. A pool's source is another one: the interval is therefore widened on either side by as
+much as the worst of the reference's own sets needed when it was left out (`Reference.margins`). A set that is worse than all of them, such as
+a new way of writing, it cannot hold.
 
 *Source:* Forman 2008, "Quantifying counts and costs via classification", section 2 (mixture model); Saerens, Latinne, Decaestecker
-2002, "Adjusting the outputs of a classifier to new a priori probabilities", section 2.2 (maximum likelihood of the share).
+2002, "Adjusting the outputs of a classifier to new a priori probabilities", section 2.2 (maximum likelihood of the share); Romano,
+Patterson, Candes 2019, "Conformalized quantile regression", section 3 (widening by residuals of what was left out).
 """
 
 import functools
@@ -21,7 +24,7 @@ import orjson
 
 from classifiers.calibration import DEFAULT_EDGES
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "prevalence.json"
 """The shipped references, within `classifiers/weights`."""
 SCORE_EDGES = np.arange(-6.0, 6.25, 0.5)
@@ -75,8 +78,12 @@ class Reference:
     """At least one of each kind."""
     shift: float = LEFT_OUT_SHIFT
     """Log odds by which sources are moved, as standard deviation, from 0 to 3."""
+    margins: tuple[float, float] = (0.0, 0.0)
+    """How far an interval reaches below and above the middle answers, in shares from 0 to 1 (`reference_scores.fit_margins`)."""
 
     def __post_init__(self):
+        if len(self.margins) != 2 or not all(0 <= margin <= 1 for margin in self.margins):
+            raise ValueError(f"margins must be two shares from 0 to 1, not {self.margins}")
         if not 0 <= self.shift <= 3:
             raise ValueError(f"shift must be from 0 to 3 log odds, not {self.shift}")
         if {source.is_machine for source in self.sources} != {False, True}:
@@ -85,8 +92,16 @@ class Reference:
             raise ValueError("the sources of a reference must have different names")
 
     def without_sets(self, names: Sequence[str]) -> "Reference":
-        """The reference without the sources of some sets: to try it on them."""
+        """The reference without the sources of some sets, and without margins, which those sets had a part in: to try it on them."""
         return Reference(self.detector, self.made_of, tuple(source for source in self.sources if source.set_name not in names), self.shift)
+
+    def pools(self) -> dict[tuple[str, bool], np.ndarray]:
+        """For each set, and whether models wrote the texts, all its scores (int64[length groups, bins])."""
+        pools: dict[tuple[str, bool], np.ndarray] = {}
+        for source in self.sources:
+            key = source.set_name, source.is_machine
+            pools[key] = pools.get(key, 0) + source.counts
+        return pools
 
     @functools.cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +158,8 @@ def estimate_share(counts: np.ndarray, reference: Reference) -> ShareEstimate | 
     weights = np.exp(-min(WEIGHED_TEXTS, int(sizes.sum())) * (distance - distance.min()))
     answers = (shares * sizes).sum(axis=1) / sizes.sum()
     low, share, high = weighted_quantiles(answers, weights, ((1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2))
-    return ShareEstimate(int(sizes.sum()), share, low, high)
+    below, above = reference.margins
+    return ShareEstimate(int(sizes.sum()), share, max(0.0, low - below), min(1.0, high + above))
 
 
 def solve_mixture(counts: np.ndarray, human: np.ndarray, machine: np.ndarray) -> np.ndarray:
@@ -212,6 +228,7 @@ def to_json(references: Mapping[str, Reference]) -> bytes:
                 "detector": one.detector,
                 "made_of": one.made_of,
                 "shift": one.shift,
+                "margins": one.margins,
                 "sources": [
                     {"name": source.name, "set": source.set_name, "is_machine": source.is_machine, "counts": source.counts.tolist()}
                     for source in one.sources
@@ -240,7 +257,7 @@ def _read_reference(record: Mapping) -> Reference:
     sources = tuple(
         ReferenceSource(source["name"], source["set"], source["is_machine"], np.array(source["counts"], np.int64)) for source in record["sources"]
     )
-    return Reference(record["detector"], record["made_of"], sources, record["shift"])
+    return Reference(record["detector"], record["made_of"], sources, record["shift"], tuple(record["margins"]))
 
 
 @functools.cache

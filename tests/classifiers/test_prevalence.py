@@ -1,11 +1,12 @@
 """The estimate of prevalence on pools whose share is known, and its parts against slow references."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -113,6 +114,16 @@ def test_the_interval_holds_the_share_of_a_pool_like_the_reference(share):
     assert estimate.low - 0.01 <= share <= estimate.high + 0.01
     assert estimate.share == pytest.approx(share, abs=0.06)
     assert estimate.texts == 2_000
+
+
+@settings(max_examples=8)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_margins_widen_the_interval_and_leave_the_estimate(below, above, share):
+    pool = scores(-2.0, round(300 * (1 - share)) + 1) + scores(2.0, round(300 * share) + 1)
+    bare = estimate_share(pool, reference())
+    wide = estimate_share(pool, replace(reference(), margins=(below, above)))
+    assert (wide.texts, wide.share) == (bare.texts, bare.share)
+    assert wide.low == max(0.0, bare.low - below) and wide.high == min(1.0, bare.high + above)
 
 
 def test_lengths_may_hold_different_shares():

@@ -1,4 +1,4 @@
-"""The command line of the detector: train, calibrate, evaluate, predict, reference. Exit codes: 0 done; 2 usage, or input that cannot be read."""
+"""The command line of the detector: train, generate, calibrate, evaluate, predict, reference. Exit codes: 0 done; 2 usage, or input that cannot be read."""
 
 import argparse
 import contextlib
@@ -36,7 +36,7 @@ def _run_train(options: argparse.Namespace) -> None:
     if options.ai_detector == "deep":
         _train_deep(options, sets)
         return
-    model = train(options.data, TrainSettings(seed=options.seed), sets)
+    model = train(options.data, TrainSettings(seed=options.seed), sets, generated=options.generated)
     os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, MODEL_FILE)
     model.save(path)
@@ -155,6 +155,16 @@ def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _run_generate(options: argparse.Namespace) -> None:
+    from classifiers.generate import GenerateSettings, generate, load_writer, write_records
+
+    settings = GenerateSettings(options.batches, options.batch_prompts, options.seed)
+    writer = load_writer(options.model)
+    os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
+    count = write_records(options.output, generate(writer, options.generator or os.path.basename(options.model), settings, _progress))
+    print(f"wrote {count:,} texts to {options.output}")
+
+
 def _run_predict(options: argparse.Namespace) -> None:
     from classifiers.predict import predict_file
 
@@ -223,7 +233,7 @@ def _write(path: str, content: bytes) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m classifiers", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train | calibrate | evaluate | predict | reference")
+    commands = parser.add_subparsers(required=True, metavar="train | generate | calibrate | evaluate | predict | reference")
 
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
@@ -242,7 +252,17 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
+    train.add_argument("--generated", default="", help="fast: machine texts that generate wrote, to train on too")
     train.set_defaults(run=_run_train)
+
+    generate = commands.add_parser("generate", help="machine text of our own to train on, by a causal language model (extra: torch)")
+    generate.add_argument("--model", required=True, help="instruction-tuned model: a folder, a name of the hub, or a GGUF file")
+    generate.add_argument("--output", required=True, help="file for the texts, gzipped JSON lines, for train --generated")
+    generate.add_argument("--generator", default="", help="what the texts call the model; default: the last part of --model")
+    generate.add_argument("--batches", type=int, default=20, help="batches of prompts; decodings and lengths change from one to the next")
+    generate.add_argument("--batch_prompts", type=int, default=32, help="prompts of a batch")
+    generate.add_argument("--seed", type=int, default=0, help="choice of prompts and of words")
+    generate.set_defaults(run=_run_generate)
 
     calibrate = commands.add_parser("calibrate", help="thresholds that keep a false-positive rate on your own human text")
     calibrate.add_argument("--human", action="append", metavar="GLOB", help="JSON lines with a field text; repeat for each source")

@@ -188,3 +188,46 @@ def test_without_torch_the_error_gives_the_install_line(tmp_path, capsys):
 def test_a_model_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"none\.gguf"):
         load_writer(str(tmp_path / "none.gguf"))
+
+
+def save_writer(folder, template="{% for message in messages %}{{ message['content'] }} {% endfor %}"):
+    """A language model of random weights whose tokenizer has a chat template; returns its path."""
+    from tests.classifiers.test_torch_tiers import save_lm
+
+    path = save_lm(folder)
+    settings = folder / "tokenizer_config.json"
+    settings.write_bytes(orjson.dumps(orjson.loads(settings.read_bytes()) | ({"chat_template": template} if template else {})))
+    return path
+
+
+@needs_torch
+@pytest.mark.parametrize("decoding", DECODINGS)
+def test_a_batch_gets_the_same_answers_whatever_was_asked_before(tmp_path, decoding):
+    prompts = (Prompt("review", "the river runs to sea", True), Prompt("story", "a long way so we went home by night", True))
+    batch = Batch(3, prompts, decoding, 50, 11)
+    writer = load_writer(save_writer(tmp_path))
+    first = writer.answers(batch)
+    writer.answers(Batch(4, prompts, "hot", 50, 12))
+    assert writer.answers(batch) == first and len(first) == 2
+    assert all(len(answer.split()) >= MIN_WORDS for answer in first)
+    if DECODINGS[decoding]["do_sample"]:
+        assert writer.answers(Batch(3, prompts, decoding, 50, 12)) != first
+
+
+@needs_torch
+def test_the_command_writes_the_file_and_the_same_one_again(tmp_path, capsys):
+    model = save_writer(tmp_path)
+    options = ["--model", model, "--batches", "2", "--batch_prompts", "3", "--generator", "tiny"]
+    for name in ("a", "b"):
+        assert main(["generate", *options, "--output", str(tmp_path / name / "own.jsonl.gz")]) == 0
+    content = (tmp_path / "a" / "own.jsonl.gz").read_bytes()
+    assert content == (tmp_path / "b" / "own.jsonl.gz").read_bytes()
+    records = [orjson.loads(line) for line in gzip.decompress(content).splitlines()]
+    assert records and all(record["generator"] == "tiny" and len(record["text"].split()) >= MIN_WORDS for record in records)
+    assert f"wrote {len(records)} texts" in capsys.readouterr().out
+
+
+@needs_torch
+def test_a_model_without_a_chat_template_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="without a chat template cannot be asked"):
+        load_writer(save_writer(tmp_path, template=""))

@@ -58,6 +58,12 @@ RECIPE_FLAGS = {
         RecipeFlag("max_false_positive_rate", "origin.max_false_positive_rate", "share of human documents that may be taken for machine text, 0..1"),
         RecipeFlag("calibration", "origin.calibration", "calibration made by `python -m classifiers calibrate`; empty = the shipped one"),
         RecipeFlag("reject_disputed", "origin.reject_disputed", "reject text declared human that the detector disputes, or publish it as not human"),
+        RecipeFlag("dedup_key", "dedup.key", "of documents with one value of this field, such as url or url:normalised, one stays; empty = off"),
+        RecipeFlag(
+            "max_repeated_line_share",
+            "dedup.max_repeated_line_share",
+            "share of a document's characters that may stand in lines of better documents, 0..1; 1 = off",
+        ),
         RecipeFlag("min_similarity", "dedup.min_similarity", "estimated Jaccard similarity from which two documents are near-duplicates, 0..1"),
         RecipeFlag("decontaminate", "decontaminate.sets", "NAME=GLOB: evaluation set that the corpus is kept free of; repeatable", repeatable=True),
         RecipeFlag("decontaminate_fields", "decontaminate.fields", "fields of evaluation sets that hold text, with commas, such as question,answer"),
@@ -175,6 +181,11 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
         if not group or not documents.isdigit():
             raise UsageError(f"--reserve={reserve}: must be FIELD.VALUE=DOCUMENTS, such as task.support=500")
         overrides[f"reserve.{group}"] = int(documents)
+    for cap in parsed.cap or ():
+        key, equals, most = cap.rpartition("=")
+        if not key or not equals or not most.isdigit():
+            raise UsageError(f"--cap={cap}: must be FIELD=N, such as prompt=2")
+        overrides[f"caps.{key}"] = int(most)
     for assignment in parsed.set or ():
         key, value = parse_assignment(assignment)
         overrides[key] = value
@@ -222,6 +233,13 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
         action="append",
         metavar="FIELD.VALUE=N",
         help="publish at least N documents of a group, such as task.support=500, if there are as many; repeatable",
+    )
+    group = parser.add_argument_group("diversity")
+    group.add_argument(
+        "--cap",
+        action="append",
+        metavar="FIELD=N",
+        help="at most N documents with one value of FIELD, such as prompt=2; [caps] of the recipe; repeatable",
     )
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="FILE", help="TOML file laid over the default recipe")
@@ -305,7 +323,7 @@ def _shown(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, list):
         return ",".join(default) or "none"
-    return str(default) if default != "" else "the shipped one"
+    return str(default) if default != "" else "none"
 
 
 def default_workers() -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
+from pipeline.caps import NEAR_CLUSTER, CapSettings, complete_scores
 from pipeline.decontamination import evaluation_of, limits_of, recall_evaluation
 from pipeline.errors import UsageError
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
@@ -42,6 +43,8 @@ class Recipe:
     """The enabled rules, in order."""
     dedup: DedupSettings
     """Section [dedup]."""
+    caps: CapSettings
+    """Section [caps]."""
     ledger: LedgerSettings
     """Section [ledger]."""
     mix: MixSettings
@@ -104,6 +107,7 @@ def load_recipe(
         _assign(tables, tuple(key.split(".")), value, "the command line")
         named.add(key.split(".")[1])
     _leave_out_rules(tables, named, scored_columns)
+    complete_scores(tables, None if scored_columns is None else scored_columns.names)
     recipe = recipe_from_tables(tables, scored_columns)
     return recipe if scored_with is None else replace(recipe, score=replace(recipe.score, evaluation=evaluation))
 
@@ -127,6 +131,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
             dedup=DedupSettings(**tables["dedup"]),
+            caps=CapSettings.of(tables.get("caps", {})),
             ledger=LedgerSettings(**tables["ledger"]),
             mix=MixSettings(**mix, **shards),
             publish=PublishSettings(**publish),
@@ -198,6 +203,8 @@ def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
     yield "content_hash", "every run"
     if recipe.dedup.near:
         yield "signature", "dedup.near"
+    if any(key == NEAR_CLUSTER for key, _ in recipe.caps.most):
+        yield "signature", f"caps.{NEAR_CLUSTER}"
     if recipe.mix.priority == "quality":
         yield "quality", 'mix.priority = "quality"'
 
@@ -239,6 +246,10 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
         tables[section][dotted.removeprefix("reserve.")] = value
+        return
+    if section == "caps" and key[1:] != ("origins",):
+        # A field inside another has dots of its own.
+        tables["caps"][".".join(key[1:])] = value
         return
     if len(key) != 2 or key[1] not in tables[section]:
         raise UsageError(f"{where}: {dotted}: no such key{_nearest(key[-1], tables[section])}")

@@ -50,11 +50,16 @@ class DedupSettings:
     """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
     extra_bands: int
     """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
+    key: str
+    """Key of which one document each stays, FIELD or FIELD:FORM (`transforms.document_keys`); empty: none."""
+    max_repeated_line_share: float
+    """Share of a document's characters, 0..1, that may stand in lines of better documents; 1: any."""
     partitions: int
     """Pieces that each shuffle is cut into; 0: by the size of the run (`pipeline.shuffle_size`)."""
 
     def __post_init__(self) -> None:
         require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
+        require("dedup.max_repeated_line_share", self.max_repeated_line_share, 0 <= self.max_repeated_line_share <= 1, "0..1 (1 = any)")
         require("dedup.partitions", self.partitions, 0 <= self.partitions <= 65536, "0..65536")
 
 

@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from classifiers.scorers import without_detector
-from pipeline.caps import NEAR_CLUSTER
+from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER
 from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.job import Job
 from transforms.balance_books import add_counts
@@ -16,8 +16,8 @@ from transforms.cap_keys import KEY_ORDER, CapKeys, WriteClusters
 from transforms.decisions import recall_decisions
 from transforms.deduplicate_exact import FindExactDuplicates
 from transforms.deduplicate_near import FindNearDuplicates
-from transforms.find_repeated_lines import FindRepeatedLines
 from transforms.dispose_documents import ShardDisposed, dispose_shard
+from transforms.find_repeated_lines import FindRepeatedLines
 from transforms.inputs import Split
 from transforms.judge_documents import judge_shard
 from transforms.mix_to_quota import PlanMix
@@ -110,7 +110,9 @@ class Decide(beam.PTransform):
         if self._job.decided:
             return shards | "RecallDecisions" >> _pool(PoolDo("recall", recall_decisions, self._job.decided), DecidedShard)
         clusters = any(key == NEAR_CLUSTER for key, _ in recipe.caps.most)
-        optional = {"exact": dedup.exact, "key": dedup.key, "near": dedup.near, "lines": dedup.max_repeated_line_share < 1}
+        meanings = dedup.semantic or any(key == SEMANTIC_CLUSTER for key, _ in recipe.caps.most)
+        optional = {"exact": dedup.exact, "key": dedup.key, "near": dedup.near, "meanings": meanings, "semantic": dedup.semantic}
+        optional |= {"lines": dedup.max_repeated_line_share < 1}
         steps = [*(name for name, runs in optional.items() if runs), *(f"cap-{number}" for number in range(len(recipe.caps.most)))]
         # The last step that runs leaves its files where a later remix finds them.
         places = {name: folders.deciding(name) for name in ("judged", *steps[:-1])} | {(steps or ["judged"])[-1]: folders.decided}
@@ -141,6 +143,18 @@ class Decide(beam.PTransform):
                 found = (decided, linked) | "ChooseSurvivors" >> near.choose()
                 reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, places["near"])
                 decided = (decided, found) | "RejectNear" >> reject
+        if meanings:
+            # Imported here: a run that compares no embeddings needs none of it.
+            from transforms.cluster_vectors import ClusterDocuments
+            from transforms.deduplicate_semantic import FindSemanticDuplicates
+
+            cluster = ClusterDocuments(dedup.semantic_cluster_documents, dedup.semantic_probes, places["meanings"])
+            clustered = decided, _, _ = decided | "ClusterDocuments" >> cluster
+            if dedup.semantic:
+                semantic = FindSemanticDuplicates(dedup.semantic_similarity, dedup.semantic_probes, dedup.partitions, spill_folder=spill)
+                found = clustered | "FindSemanticDuplicates" >> semantic
+                reject = RejectDuplicates(Stage.SEMANTIC, Reason.SEMANTIC_DUPLICATE, dedup.semantic_similarity, places["semantic"])
+                decided = (decided, found) | "RejectSemantic" >> reject
         if "lines" in steps:
             share = dedup.max_repeated_line_share
             found = decided | "FindRepeatedLines" >> FindRepeatedLines(share, folders.lines, dedup.partitions, spill_folder=spill)

@@ -25,7 +25,7 @@ SCORER_NAMES = (
     "content_hash", "signature",
 )  # fmt: skip
 """The scorers of the default recipe, in the order of their columns."""
-OPTIONAL_SCORERS = ("redpajama", "line_hashes",)
+OPTIONAL_SCORERS = ("redpajama", "embedding", "line_hashes",)
 """Scorers that run only where they are asked for."""
 
 MAX_HASHES = 4096
@@ -71,6 +71,10 @@ class ScoreSettings:
     """Labels of an `hf:` detector that mean machine-written, with commas; empty: told from their names."""
     line_unit: str = "line"
     """What the scorer `line_hashes` hashes: `line`, `paragraph`, or `sentences` (spans of three)."""
+    embedding: str = "minilm"
+    """Name of the sentence encoder of the scorer `embedding` (`classifiers.sentence_encoder`)."""
+    embedding_tokens: int = 256
+    """Tokens of a text that it reads, from its beginning."""
     keys: tuple[str, ...] = ()
     """Fields of documents of which a hash is stored beside the scores (`transforms.document_keys`), each at most once."""
     evaluation: EvaluationSets | None = None
@@ -92,13 +96,14 @@ class ScoreSettings:
             ("rows_per_band", 1, MAX_HASHES),
             ("shingle_words", 1, 64),
             ("signature_seed", 0, 2**63 - 1),
+            ("embedding_tokens", 3, 1 << 16),
         ):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{key} must be a whole number from {low} to {high}, not {value!r}")
         if self.bands * self.rows_per_band > MAX_HASHES:
             raise ValueError(f"bands x rows_per_band must be at most {MAX_HASHES}, not {self.bands} x {self.rows_per_band}")
-        for key in ("tokenizer", "ai_detector"):
+        for key in ("tokenizer", "ai_detector", "embedding"):
             if not isinstance(getattr(self, key), str) or not getattr(self, key):
                 raise ValueError(f"{key} must be a name or path, not {getattr(self, key)!r}")
         if not isinstance(self.ai_label, str):
@@ -179,6 +184,10 @@ def _fields_of(name: str, settings: ScoreSettings) -> pa.Schema:
         from classifiers.signature import signature_fields
 
         return signature_fields(settings.bands, settings.rows_per_band)
+    if name == "embedding":
+        from classifiers.sentence_encoder import dimensions_of, embedding_fields
+
+        return embedding_fields(dimensions_of(settings.embedding))
     if name == "ai_detector":
         from classifiers.ai_detector import detector_fields
 
@@ -206,6 +215,7 @@ _CLASSES = {
     "content_hash": ("content", "ContentHashScorer"),
     "signature": ("signature", "SignatureScorer"),
     "line_hashes": ("line_hashes", "LineHashesScorer"),
+    "embedding": ("sentence_encoder", "EmbeddingScorer"),
     "redpajama": ("redpajama", "RedPajamaScorer"),
     "contamination": ("contamination", "ContaminationScorer"),
 }
@@ -214,6 +224,7 @@ _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
     "size": lambda settings: (settings.tokenizer, settings.words),
     **dict.fromkeys(("gopher_quality", "gopher_repetition", "c4", "fineweb"), lambda settings: (settings.words,)),
     "line_hashes": lambda settings: (settings.line_unit,),
+    "embedding": lambda settings: (settings.embedding, settings.embedding_tokens),
     "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
 }
 """What the constructors take that take something."""

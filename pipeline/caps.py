@@ -15,6 +15,10 @@ LINE_SCORER = "line_hashes"
 """The scorer without which no repeated lines are found."""
 NEAR_CLUSTER = "near_cluster"
 """The cap on groups of linked near-duplicates, which needs no column."""
+EMBEDDING_SCORER = "embedding"
+"""The scorer without which no semantic duplicates or clusters are found."""
+SEMANTIC_CLUSTER = "semantic_cluster"
+"""The cap on clusters of embeddings."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ def complete_scores(tables: dict[str, Any], columns: Sequence[str] | None) -> No
                 "`headwater curate --max_repeated_line_share=...`, or leave it out"
             )
         score["scorers"] = [*score["scorers"], LINE_SCORER]
+    needed_for = "dedup.semantic" if tables["dedup"]["semantic"] else f"caps.{SEMANTIC_CLUSTER}"
+    if (tables["dedup"]["semantic"] or tables.get("caps", {}).get(SEMANTIC_CLUSTER)) and EMBEDDING_SCORER not in score["scorers"]:
+        if columns is not None:
+            raise UsageError(
+                f"{needed_for}: the shards were scored without the scorer {EMBEDDING_SCORER!r}; score again with "
+                "`headwater curate --set dedup.semantic=true`, or leave it out"
+            )
+        score["scorers"] = [*score["scorers"], EMBEDDING_SCORER]
     wanted = list(_wanted_keys(tables))
     if wanted:
         _complete_keys(score, wanted, columns)

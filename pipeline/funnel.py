@@ -49,7 +49,8 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
         for verified, count in account["published"].items():
             published[origin] += count
             as_origin.setdefault(verified, Counter())[origin] += count
-    stages = ("unreadable", "origin", "contamination", "rules", "exact_duplicates", "near_duplicates", "ledger", "mix")
+    stages = ("unreadable", "origin", "contamination", "rules", "exact_duplicates", "key_duplicates", "near_duplicates")
+    stages = (*stages, "semantic_duplicates", "repeated_lines", "caps", "ledger", "mix")
     lines = [("bold", "read", read)]
     for (stage, reason), counts in sorted(rows.items(), key=lambda item: (stages.index(item[0][0]), -sum(item[1].values()), item[0][1])):
         label = f"  - {reason}" if reason.startswith(stage.removesuffix("s")) else f"  - {stage}: {reason}"

@@ -50,6 +50,14 @@ class DedupSettings:
     """Estimated Jaccard similarity from which two documents are near-duplicates, 0..1."""
     extra_bands: int
     """Bands cut across those of the signature when near-duplicates are sought, 0..bands x (bands - 1)."""
+    semantic: bool
+    """Drop documents whose embeddings are alike."""
+    semantic_similarity: float
+    """Cosine from which two embeddings are alike, 0..1."""
+    semantic_cluster_documents: int
+    """Documents of a cluster, on average; only documents of one cluster are compared."""
+    semantic_probes: int
+    """Clusters that a document is looked for in."""
     key: str
     """Key of which one document each stays, FIELD or FIELD:FORM (`transforms.document_keys`); empty: none."""
     max_repeated_line_share: float
@@ -59,6 +67,9 @@ class DedupSettings:
 
     def __post_init__(self) -> None:
         require("dedup.min_similarity", self.min_similarity, 0 < self.min_similarity <= 1, "above 0, at most 1")
+        require("dedup.semantic_similarity", self.semantic_similarity, 0 < self.semantic_similarity <= 1, "above 0, at most 1")
+        require("dedup.semantic_cluster_documents", self.semantic_cluster_documents, self.semantic_cluster_documents >= 1, "at least 1")
+        require("dedup.semantic_probes", self.semantic_probes, 1 <= self.semantic_probes <= 64, "1..64")
         require("dedup.max_repeated_line_share", self.max_repeated_line_share, 0 <= self.max_repeated_line_share <= 1, "0..1 (1 = any)")
         require("dedup.partitions", self.partitions, 0 <= self.partitions <= 65536, "0..65536")
 

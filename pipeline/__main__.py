@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             run_ledger_command(parsed)
             return 0
+        if parsed.command == "plan" and parsed.sweep:
+            from pipeline.run_sweep import run_sweep
+
+            run_sweep(parsed, tuple(arguments))
+            return 0
         run_command(parsed, tuple(arguments))
     except HeadwaterError as error:
         return complain(error)

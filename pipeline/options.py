@@ -114,6 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_output(remix)
     plan.add_argument("--scored", metavar="DIR", help="the scored/ folder of an earlier run; or give inputs, which are scored first")
     _add_inputs(plan, required=False)
+    _add_sweep(plan)
     demo = commands.add_parser("demo", help="curate text that comes with Python and with Headwater", allow_abbrev=False)
     demo.add_argument(
         "--output", metavar="DIR", default="demo_out", help="where the dataset is published (default: demo_out; replaced if it is there)"
@@ -186,6 +187,8 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
         if not key or not equals or not most.isdigit():
             raise UsageError(f"--cap={cap}: must be FIELD=N, such as prompt=2")
         overrides[f"caps.{key}"] = int(most)
+    if parsed.keep_languages:
+        overrides |= {"rules.unwanted_language.allow": parsed.keep_languages, "rules.unwanted_language.enabled": True}
     for assignment in parsed.set or ():
         key, value = parse_assignment(assignment)
         overrides[key] = value
@@ -205,6 +208,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--output", metavar="DIR", required=True, help="where the dataset is published: a new or empty folder")
     group.add_argument("--overwrite", action="store_true", help="replace the dataset that is already there")
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many settings at once (with --scored)")
+    group.add_argument(
+        "--sweep",
+        action="append",
+        metavar="KEY=VALUES",
+        help="plan with each value of a flag or recipe key, as FROM:TO:STEP or A,B,...: human_quota=0.3:0.9:0.1; repeatable: all combinations",
+    )
+    group.add_argument("--sweep_output", metavar="FILE", help="write the table there as well: .csv or .json")
 
 
 def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
@@ -233,6 +247,13 @@ def _add_recipe(parser: argparse.ArgumentParser, *, with_scores: bool) -> None:
         action="append",
         metavar="FIELD.VALUE=N",
         help="publish at least N documents of a group, such as task.support=500, if there are as many; repeatable",
+    )
+    group = parser.add_argument_group("languages")
+    group.add_argument(
+        "--keep_languages",
+        type=_languages,
+        metavar="CODE,...",
+        help="publish these languages alone, such as en,de; und = not certain; [rules.unwanted_language] of the recipe (default: any)",
     )
     group = parser.add_argument_group("diversity")
     group.add_argument(
@@ -310,6 +331,17 @@ def _names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names with commas")
     return names
+
+
+def _languages(text: str) -> list[str]:
+    # Imported here: it brings the language detector along.
+    from classifiers.language import known_languages
+
+    codes = [code.strip() for code in text.split(",") if code.strip()]
+    unknown = [code for code in codes if code not in known_languages()]
+    if unknown or not codes:
+        raise argparse.ArgumentTypeError(f"{text!r}: {(unknown or [''])[0]!r} is no language code; give codes such as en,de,zh, and und for text that is unclear")
+    return codes
 
 
 def _whole(text: str) -> int:

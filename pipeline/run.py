@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +115,15 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
     elapsed = time.monotonic() - began
     print(f"Published to {output} in {elapsed:,.1f} s." if output else f"Nothing was written: this is a plan, made in {elapsed:,.1f} s.")
     return manifest
+
+
+def decide_again(
+    parsed: Namespace, command_line: tuple[str, ...], scored: Sequence[str], recipe: Recipe, thresholds: LengthThresholds | None, folders: Folders
+) -> None:
+    """Decides about scored shards anew and leaves the decisions in `folders`; plans, and publishes nothing. Raises HeadwaterError."""
+    facts = RunFacts("decide-again", "plan", "", now(), command_line, (("scored", parsed.scored, "as scored"),), False)
+    recipe = size_shuffles(recipe, pieces_of_shards(len(scored)))
+    _carry_out(Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, scored=tuple(scored), write=False), parsed, 0)
 
 
 def _run_demo(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any]:

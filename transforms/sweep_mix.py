@@ -1,0 +1,60 @@
+"""What mixes under many settings would be, over decisions that are read once.
+
+A sweep asks the same documents again and again, so it holds the narrow columns of all alive ones, about 60 bytes each, where a run reads
+them from disk at every survey: a table for one machine, not a step of a run. The cuts are those of `find_cuts`, so each figure is what a run
+with these settings would publish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.apply_mix import apply_mix
+from transforms.decisions import read_decisions
+from transforms.find_cuts import cuts_of_tables
+from transforms.mix_settings import MixSettings
+from transforms.plan_mix import MixPlan
+from transforms.records import DecidedShard
+
+_COLUMNS = ("address", "source", "origin", "row_key", "quality", "tokens", "bytes", "reason", "stage", "value", "limit", "fresh")
+
+
+@dataclass(frozen=True)
+class MixFigures:
+    """What one mix would be."""
+
+    plan: MixPlan
+    """The plan, with all that it says of shortages."""
+    mean_quality: float | None
+    """Mean quality of what is published, 0..1; None if that is nothing, or quality was not scored."""
+    sources: tuple[tuple[str, int], ...]
+    """(source, documents published), for every source with alive documents, sorted by name."""
+
+
+def read_alive_decisions(decided: Iterable[DecidedShard], fields: Sequence[str]) -> pa.Table:
+    """The alive rows of all shards with what the mix looks at, sources as a dictionary; `fields` are those that places are reserved by."""
+    parts = []
+    for shard in decided:
+        table = read_decisions(shard, _COLUMNS, [name for name in fields if name != "source"])
+        alive = table.filter(pc.is_null(table["reason"]))
+        for name in ("source", *(name for name in fields if name != "source")):
+            alive = alive.set_column(alive.schema.get_field_index(name), name, alive[name].cast(pa.string()).dictionary_encode())
+        parts.append(alive)
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def sweep_mix(alive: pa.Table, settings: MixSettings) -> MixFigures:
+    """The figures of the mix with these settings, over `read_alive_decisions`. About 0.5 microseconds of CPU a document."""
+    cuts = cuts_of_tables([alive], settings)
+    kept = apply_mix(alive, cuts, settings).output_shard >= 0
+    names = alive["source"].chunk(0).dictionary.to_pylist() if alive.num_rows else []
+    codes = alive["source"].chunk(0).indices.to_numpy(zero_copy_only=False) if alive.num_rows else np.empty(0, np.int64)
+    counts = np.bincount(codes[kept], minlength=len(names))
+    qualities = alive["quality"].to_numpy()[kept]
+    mean = float(qualities.mean(dtype=np.float64)) if len(qualities) and not np.isnan(qualities).any() else None
+    return MixFigures(cuts.plan, mean, tuple(sorted(zip(names, counts.tolist(), strict=True))))

@@ -20,7 +20,12 @@ import pyarrow as pa
 from classifiers.redpajama_kernel import (
     ALPHA,
     BULLET,
+    FIRST_SHIFT,
+    LENGTH_SHIFT,
+    LONE,
     LOWER,
+    MULTIPLIER,
+    NUMERIC_SHIFT,
     PUNCTUATION,
     SENTENCE_END,
     SPACE,
@@ -81,7 +86,7 @@ class RedPajamaScorer:
 
 def measure_signals(batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
     """float64[n, 20] and float64[n, 9]: the signals of each text, nan where one is not defined."""
-    tables, (stop_words, javascript) = code_point_signals(), _known_words()
+    tables, (stop_words, javascript) = code_point_forms(), _known_words()
     signals, ngrams = np.empty((len(batch), len(TEXT_COLUMNS))), np.zeros((len(batch), len(NGRAM_COLUMNS)))
     most = int(np.max(np.diff(batch.offsets), initial=0)) // 2 + 2
     table = np.zeros(1 << max(4, (2 * most).bit_length()), np.int32)
@@ -90,13 +95,11 @@ def measure_signals(batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=1)
-def code_point_signals() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of every code point below `TABLE_SIZE`: its classes (uint16, bits of the kernel's), and of its lower-cased, decomposed form the length, the numeric
-    characters, the first character if it is ASCII (uint8 each; 0), and the hash (uint64). Takes about 0.3 s, once a process."""
-    classes, lengths = np.zeros(TABLE_SIZE, np.uint16), np.ones(TABLE_SIZE, np.uint8)
-    numerics, firsts, hashes = np.zeros(TABLE_SIZE, np.uint8), np.zeros(TABLE_SIZE, np.uint8), _mix(np.arange(TABLE_SIZE, dtype=np.uint64))
+def code_point_forms() -> tuple[np.ndarray, np.ndarray]:
+    """Of every code point below `TABLE_SIZE`, what the kernel knows of it (int32, its bits as `redpajama_kernel` says), and the hash (uint64) of its lower-cased,
+    decomposed form. Takes about 0.3 s, once a process."""
+    forms, hashes = np.zeros(TABLE_SIZE, np.int32), _mix(np.arange(TABLE_SIZE, dtype=np.uint64))
     own = hashes.copy()
-    multiplier = 0x9E3779B97F4A7C15
     for code_point in range(TABLE_SIZE):
         character = chr(code_point)
         mark = WORD if character.isalnum() or character == "_" else SPACE if character.isspace() else 0
@@ -104,15 +107,13 @@ def code_point_signals() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
             mark |= UPPER
         elif character.islower() or character.istitle():
             mark |= LOWER
-        classes[code_point] = mark
-        form = unicodedata.normalize("NFD", character.lower()) if code_point < 0xD800 or code_point > 0xDFFF else character
+        form = unicodedata.normalize("NFD", character.lower())
         if form != character:
-            value = 0
-            for part in form:
-                value = (value * multiplier + int(own[ord(part)])) % 2**64
-            hashes[code_point], lengths[code_point] = value, len(form)
-        numerics[code_point] = sum(map(str.isnumeric, form))
-        firsts[code_point] = ord(form[0]) if form[0].isascii() else 0
+            hashes[code_point] = _hash_word(form, own)
+        numerals = sum(map(str.isnumeric, form))
+        mark |= LONE if len(form) == 1 and not numerals else 0
+        first = ord(form[0]) if form[0].isascii() else 0
+        forms[code_point] = mark | len(form) << LENGTH_SHIFT | numerals << NUMERIC_SHIFT | first << FIRST_SHIFT
     for characters, mark in (
         (string.punctuation, PUNCTUATION),
         (string.ascii_letters, ALPHA),
@@ -120,22 +121,29 @@ def code_point_signals() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
         (TERMINALS, TERMINAL),
         (BULLETS, BULLET),
     ):
-        classes[[ord(character) for character in characters]] |= mark
-    return classes, lengths, numerics, firsts, hashes
+        forms[[ord(character) for character in characters]] |= mark
+    return forms, hashes
 
 
 @functools.lru_cache(maxsize=1)
 def _known_words() -> tuple[np.ndarray, np.uint64]:
-    """Hashes of the stop words, ascending, and of `javascript`."""
-    hashes = code_point_signals()[-1]
+    """An open table of the hashes of the stop words (0 = free, at most a quarter full), and the hash of `javascript`."""
+    hashes = code_point_forms()[1]
+    table = np.zeros(1 << (4 * len(STOP_WORDS)).bit_length(), np.uint64)
+    for word in STOP_WORDS:
+        value = _hash_word(word, hashes)
+        slot = value >> 32 & (len(table) - 1)
+        while table[slot]:
+            slot = (slot + 1) & (len(table) - 1)
+        table[slot] = value
+    return table, np.uint64(_hash_word("javascript", hashes))
 
-    def hash_word(word: str) -> int:
-        value = 0
-        for character in word:
-            value = (value * 0x9E3779B97F4A7C15 + int(hashes[ord(character)])) % 2**64
-        return value
 
-    return np.sort(np.array([hash_word(word) for word in STOP_WORDS], np.uint64)), np.uint64(hash_word("javascript"))
+def _hash_word(word: str, hashes: np.ndarray) -> int:
+    value = 0
+    for character in word:
+        value = (value * int(MULTIPLIER) + int(hashes[ord(character)])) % 2**64
+    return value
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -5,30 +5,35 @@ from numba import njit
 
 SPACE, WORD, PUNCTUATION, UPPER, LOWER, ALPHA, SENTENCE_END, TERMINAL, BULLET = (1 << bit for bit in range(9))
 """Classes of code points: white space, `\\w`, ASCII punctuation, upper case, lower or title case, ASCII letter, `.!?`, terminal punctuation of a line, bullet."""
+LONE = 1 << 9
+"""What becomes one character and is no numeral: nearly all."""
+CLASSES, LENGTH_SHIFT, NUMERIC_SHIFT, FIRST_SHIFT = 0x1FF, 12, 16, 20
+"""Where the classes stand in what is known of a code point, and of its lower-cased, decomposed form the length, the numerals, and the first character if ASCII."""
 LOREM_IPSUM = np.frombuffer(b"lorem ipsum", np.uint8)
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Of the hash of a word, a polynomial in the hashes of its characters modulo 2**64."""
 
 
 @njit(cache=True, nogil=True)
-def measure_batch(utf8, offsets, classes, lengths, numerics, firsts, hashes, stop_words, javascript, table, most, signals, ngrams):
+def measure_batch(utf8, offsets, forms, hashes, stop_words, javascript, table, most, signals, ngrams):
     """Fills a row of `signals` and of `ngrams` for each text; `table` holds zeros, and `most` is the largest number of words that a text may have."""
     words, chars, keys = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64)
-    counts, grams = np.empty(most, np.int32), np.empty(most, np.int32)
-    tables = (classes, lengths, numerics, firsts, hashes)
+    counts, grams, places = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     for text in range(len(offsets) - 1):
-        used = measure_text(utf8, offsets[text], offsets[text + 1], tables, stop_words, javascript, table, keys, words, chars, counts, signals[text])
-        measure_ngrams(words[:used], chars, table, keys, counts, grams, ngrams[text])
+        used = measure_text(
+            utf8, offsets[text], offsets[text + 1], forms, hashes, stop_words, javascript, table, keys, words, chars, counts, signals[text]
+        )
+        measure_ngrams(words[:used], chars, table, keys, counts, places, grams, ngrams[text])
 
 
 @njit(cache=True, nogil=True)
-def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, words, chars, counts, signals):
+def measure_text(utf8, begin, end, forms, hashes, stop_words, javascript, table, keys, words, chars, counts, signals):
     """Fills `signals` (`redpajama.TEXT_COLUMNS`) of the text at `utf8[begin:end]`; returns the number of normalised words.
 
     Of these, `words` gets the number of each (equal words have one, from 0 by first occurrence), `chars` its length, `counts` how often each number occurs.
     `table` must hold zeros, and does so again afterwards.
     """
-    classes, lengths, numerics, firsts, hashes = tables
+    stop_mask = np.uint64(len(stop_words) - 1)
     num_chars, sentences, symbols, curly, lorem, lorem_state, dots = 0, 0, 0, 0, 0, 0, 0
     raw_words, no_alpha, all_caps, stops, in_token = 0, 0, 0, 0, 0
     token_alpha, token_upper, token_lower, token_hash, segment_has_word = False, False, False, np.uint64(0), False
@@ -45,7 +50,7 @@ def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, 
     while True:
         # After the last character one line break more ends word, token and line, and counts for nothing itself.
         over = at >= end
-        point, mark, length, value = 0x0A, SPACE, 0, np.uint64(0)
+        point, form, value = 0x0A, SPACE, np.uint64(0)
         if not over:
             point = np.int64(utf8[at])
             step, following = 1, end - at - 1
@@ -62,10 +67,11 @@ def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, 
             at += step
             num_chars += 1
             line_chars += 1
-            if point < len(classes):
-                mark, length, value = np.int64(classes[point]), np.int64(lengths[point]), hashes[point]
+            if point < len(forms):
+                form, value = np.int64(forms[point]), hashes[point]
             else:
-                mark, length, value = 0, 1, np.uint64(point) * MULTIPLIER
+                form, value = 1 << LENGTH_SHIFT, np.uint64(point) * MULTIPLIER
+        mark = form & CLASSES
         # Raw tokens, as `\w+|[^\w\s]+` has them.
         kind = 1 if mark & WORD else (0 if mark & SPACE else 2)
         if kind != in_token:
@@ -74,8 +80,10 @@ def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, 
                 no_alpha += 0 if token_alpha else 1
                 all_caps += 1 if token_upper and not token_lower else 0
                 if in_token == 1 and token_alpha:
-                    place = np.searchsorted(stop_words, token_hash)
-                    stops += 1 if place < len(stop_words) and stop_words[place] == token_hash else 0
+                    stop = (token_hash >> np.uint64(32)) & stop_mask
+                    while stop_words[stop] != 0 and stop_words[stop] != token_hash:
+                        stop = (stop + np.uint64(1)) & stop_mask
+                    stops += 1 if stop_words[stop] != 0 else 0
             in_token, token_alpha, token_upper, token_lower, token_hash = kind, False, False, False, np.uint64(0)
         if kind:
             token_alpha |= mark & ALPHA != 0
@@ -102,23 +110,29 @@ def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, 
                 line_normal += word_chars
                 word_chars, word_hash = 0, np.uint64(0)
         elif not mark & PUNCTUATION:
-            if word_chars == 0 and num_words > 0:
+            if word_chars == 0 and num_words > 0 and lorem_state > 0:
                 lorem_state = lorem_state + 1 if LOREM_IPSUM[lorem_state] == 0x20 else 0
-            first_char = np.int64(firsts[point]) if point < len(firsts) else 0
-            if first_char == LOREM_IPSUM[lorem_state]:
+            first_char = form >> FIRST_SHIFT
+            if lorem_state == 0:
+                lorem_state = 1 if first_char == 0x6C else 0
+            elif first_char == LOREM_IPSUM[lorem_state]:
                 lorem_state += 1
                 if lorem_state == len(LOREM_IPSUM):
                     lorem += 1
                     lorem_state = 0
             else:
-                lorem_state = 1 if first_char == LOREM_IPSUM[0] else 0
-            lorem_state = lorem_state if length == 1 else 0
-            multiplier = MULTIPLIER
-            for _ in range(length - 1):
-                multiplier *= MULTIPLIER
-            word_hash = word_hash * multiplier + value
-            word_chars += length
-            line_numeric += np.int64(numerics[point]) if point < len(numerics) else 0
+                lorem_state = 1 if first_char == 0x6C else 0
+            if form & LONE:
+                word_hash = word_hash * MULTIPLIER + value
+                word_chars += 1
+            else:
+                length = (form >> LENGTH_SHIFT) & 0xF
+                lorem_state = 0 if length > 1 else lorem_state
+                for _ in range(length):
+                    word_hash *= MULTIPLIER
+                word_hash += value
+                word_chars += length
+                line_numeric += (form >> NUMERIC_SHIFT) & 0xF
         if mark & SENTENCE_END:
             sentences += 1 if segment_has_word else 0
             segment_has_word = False
@@ -178,69 +192,62 @@ def measure_text(utf8, begin, end, tables, stop_words, javascript, table, keys, 
 
 
 @njit(cache=True, nogil=True)
-def measure_ngrams(words, chars, table, keys, counts, grams, signals):
+def measure_ngrams(words, chars, table, keys, counts, places, grams, signals):
     """Fills `signals` (`redpajama.NGRAM_COLUMNS`) of a text of `words` (numbers from 0) of `chars` characters; `counts` is how often each number occurs.
 
-    An n-gram occurs twice only where its first and last n - 1 words do: each length looks only at what the one before left, and most texts end at three. Exact: an
-    n-gram is known by the number of its first n - 1 words and that of its last. Uses up `keys`, `counts` and `grams`; `table` as in `measure_text`.
+    An n-gram occurs twice only where its first and its last n - 1 words do: each length looks only at the places that the one before left, few in most
+    texts. Exact: an n-gram is known by the number of its first n - 1 words and that of its last. Uses up `keys`, `counts`, `places` and `grams`; `table` as in
+    `measure_text`.
     """
     signals[:] = 0.0
-    num_words, total = len(words), 0
-    for place in range(num_words):
+    total, used = 0, 0
+    for place in range(len(words)):
         total += chars[place]
-        grams[place] = words[place]
+        if counts[words[place]] > 1:
+            places[used], grams[used] = place, words[place]
+            used += 1
     for size in range(2, 11):
-        if num_words < size or total == 0:
-            break
-        last = num_words - size
         candidates = 0
-        for place in range(last + 1):
-            candidates += 1 if grams[place] >= 0 and grams[place + 1] >= 0 and counts[grams[place]] > 1 and counts[grams[place + 1]] > 1 else 0
+        for k in range(used - 1):
+            candidates += 1 if places[k + 1] == places[k] + 1 else 0
         if candidates < 2:
             break
         slots = 16
         while slots < 2 * candidates:
             slots *= 2
-        mask, different = np.uint64(slots - 1), 0
-        # `counts` is still needed for the word behind: what a number stands for changes only once all are known.
-        for place in range(last + 1):
-            both = grams[place] >= 0 and grams[place + 1] >= 0 and counts[grams[place]] > 1 and counts[grams[place + 1]] > 1
-            if not both:
-                grams[place] = -1
+        mask, different, kept = np.uint64(slots - 1), 0, 0
+        for k in range(used - 1):
+            if places[k + 1] != places[k] + 1:
                 continue
-            key = np.uint64(grams[place]) << np.uint64(32) | np.uint64(words[place + size - 1])
+            key = np.uint64(grams[k]) << np.uint64(32) | np.uint64(words[places[k] + size - 1])
             slot = ((key * MULTIPLIER) >> np.uint64(20)) & mask
             while table[slot] != 0 and keys[table[slot] - 1] != key:
                 slot = (slot + np.uint64(1)) & mask
             if table[slot] == 0:
-                keys[different] = key
+                keys[different], counts[different] = key, 0
                 different += 1
                 table[slot] = different
-            grams[place] = table[slot] - 1
-        for place in range(last + 1, num_words):
-            grams[place] = -1
+            counts[table[slot] - 1] += 1
+            places[kept], grams[kept] = places[k], table[slot] - 1
+            kept += 1
         table[:slots] = 0
-        counts[:different] = 0
-        for place in range(last + 1):
-            if grams[place] >= 0:
-                counts[grams[place]] += 1
-        if size <= 4:
-            best = 0
-            for number in range(different):
-                best = number if counts[number] > counts[best] else best
-            if counts[best] > 1:
-                for place in range(last + 1):
-                    if grams[place] == best:
-                        length = 0
-                        for inner in range(size):
-                            length += chars[place + inner]
-                        signals[size - 2] = length * counts[best] / total
-                        break
-        else:
-            covered, until = 0, 0
-            for place in range(last + 1):
-                if grams[place] >= 0 and counts[grams[place]] > 1:
-                    for inner in range(max(place, until), place + size):
-                        covered += chars[inner]
-                    until = place + size
+        best, best_place, covered, until, used = -1, 0, 0, 0, 0
+        for k in range(kept):
+            if counts[grams[k]] < 2:
+                continue
+            place = places[k]
+            # Numbers stand in the order of first occurrence: of equally frequent ones the first is taken.
+            if best < 0 or counts[grams[k]] > counts[best]:
+                best, best_place = grams[k], place
+            for inner in range(max(place, until), place + size):
+                covered += chars[inner]
+            until = place + size
+            places[used], grams[used] = place, grams[k]
+            used += 1
+        if best >= 0:
+            if size <= 4:
+                length = 0
+                for inner in range(best_place, best_place + size):
+                    length += chars[inner]
+                covered = length * counts[best]
             signals[size - 2] = covered / total

@@ -9,6 +9,7 @@ from classifiers.ai_detector import AiDetectorScorer
 from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE, Calibration
 from classifiers.detectors import DETECTORS, SHIPPED_CALIBRATIONS, detector_calibration, make_detector, parse_detector, weights_file
 from classifiers.fast_model import MODEL_FILE
+from classifiers.quality_commands import add_quality_commands
 
 USAGE_ERROR = 2
 
@@ -233,7 +234,7 @@ def _write(path: str, content: bytes) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m classifiers", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train | generate | calibrate | evaluate | predict | reference")
+    commands = parser.add_subparsers(required=True, metavar="train | generate | calibrate | evaluate | predict | reference | ...")
 
     train = commands.add_parser("train", help="fit the fast detector's weights and its shipped thresholds")
     train.add_argument("--data", required=True, help="folder of the labelled sets")
@@ -312,6 +313,7 @@ def _make_parser() -> argparse.ArgumentParser:
     reference.add_argument("--max_texts", type=int, default=1_000, help="texts of one set and label, at most; all for the fast detector")
     reference.set_defaults(run=_run_reference)
 
+    add_quality_commands(commands)
     for command in (train, evaluate):
         command.add_argument(
             "--steps", type=int, default=250, help="deep: steps of 16 windows that its upper layers are trained for (evaluate: without each set)"

@@ -134,11 +134,11 @@ def check_device(spec: str, device: str) -> None:
         raise ValueError(f"device {device!r} does not go with {spec}: it runs on the CPU; only hf: and lm: take another device")
 
 
-def require_extra(spec: str, extra: str) -> None:
-    """Raises `MissingExtra` unless the modules of `extra` can be imported."""
+def require_extra(spec: str, extra: str, key: str = "ai_detector") -> None:
+    """Raises `MissingExtra` unless the modules of `extra` can be imported; `key` is the setting that asked for `spec`."""
     missing = [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None]
     if missing:
-        raise MissingExtra(f'ai_detector {spec} needs {" and ".join(missing)}: pip install "headwater[{extra}]"')
+        raise MissingExtra(f'{key} {spec} needs {" and ".join(missing)}: pip install "headwater[{extra}]"')
 
 
 def detector_calibration(spec: str, path: str | None = None) -> Calibration:

@@ -42,6 +42,11 @@ class LanguageScorer:
         return {"language": pa.array(codes, pa.string()), "language_probability": pa.array(shares, pa.float32())}
 
 
+def known_languages() -> frozenset[str]:
+    """Every code that the column `language` may hold."""
+    return frozenset(TWO_LETTERS.get(code, code) for _, code in pycld2.LANGUAGES if code not in ("un", "xxx")) | {UNDETERMINED}
+
+
 def detect_language(utf8: bytes) -> tuple[str, float]:
     """Language code and share (0 to 1) of the first `PREFIX_BYTES` bytes of `utf8`; `("und", 0.0)` when unsure or when CLD2 refuses the bytes."""
     prefix = cut_at_character(utf8, PREFIX_BYTES).translate(None, _STRIPPED)

@@ -14,6 +14,7 @@ from classifiers.custom_scorers import is_custom, load_custom_scorer
 from classifiers.evaluation_sets import EvaluationSets, recall_sets
 from classifiers.line_units import LINE_UNITS
 from classifiers.pretokens import PRETOKENS
+from classifiers.quality_settings import check_quality_settings, quality_model_fields, quality_scorers
 from classifiers.splitters import HEADWATER, SPLITTERS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SCORER_NAMES = (
     "content_hash", "signature",
 )  # fmt: skip
 """The scorers of the default recipe, in the order of their columns."""
-OPTIONAL_SCORERS = ("redpajama", "embedding", "line_hashes",)
+OPTIONAL_SCORERS = ("redpajama", "embedding", "line_hashes", "trained_quality")
 """Scorers that run only where they are asked for."""
 
 MAX_HASHES = 4096
@@ -77,6 +78,14 @@ class ScoreSettings:
     """Tokens of a text that it reads, from its beginning."""
     keys: tuple[str, ...] = ()
     """Fields of documents of which a hash is stored beside the scores (`transforms.document_keys`), each at most once."""
+    quality_models: tuple[str, ...] = ()
+    """Quality models of one's own, each a column (`classifiers.quality_models`); none: that scorer does not run."""
+    perplexity_model: str = ""
+    """What gives the column `perplexity` (`classifiers.perplexity`); empty: that scorer does not run."""
+    quality_ensemble: tuple[str, ...] = ()
+    """Models of which the best rank is the column `quality_ensemble` (`classifiers.quality_ensemble`); none: that scorer does not run."""
+    quality_ranks: str = ""
+    """File of the ranks of `quality_ensemble`; empty: those that ship."""
     evaluation: EvaluationSets | None = None
     """Evaluation sets whose text is sought (`classifiers.contamination`); None: that scorer does not run."""
 
@@ -112,6 +121,7 @@ class ScoreSettings:
             raise ValueError(f"line_unit must be one of {', '.join(LINE_UNITS)}, not {self.line_unit!r}")
         if len(set(self.keys)) != len(self.keys) or not all(isinstance(key, str) and key for key in self.keys):
             raise ValueError(f"keys must be names of fields, each once, not {list(self.keys)!r}")
+        check_quality_settings(self)
         if not isinstance(self.evaluation, EvaluationSets):
             object.__setattr__(self, "evaluation", recall_sets(self.evaluation))
 
@@ -132,7 +142,7 @@ def make_scorers(settings: ScoreSettings) -> list[Scorer]:
 
     Raises ValueError for a setting that a scorer refuses, and whatever a model's loader raises, with what to do about it.
     """
-    scorers = [_make_scorer(name, settings) for name in settings.scorers]
+    scorers = [_make_scorer(name, settings) for name in (*settings.scorers, *quality_scorers(settings))]
     if settings.evaluation is not None:
         from classifiers.contamination import ContaminationScorer
 
@@ -150,7 +160,7 @@ def _make_scorer(name: str, settings: ScoreSettings) -> Scorer:
 
 def score_fields(settings: ScoreSettings) -> pa.Schema:
     """All columns that the scorers of `settings` make, in order. Loads no model. Raises ValueError if two make the same column."""
-    names = (*settings.scorers, *(() if settings.evaluation is None else ("contamination",)))
+    names = (*settings.scorers, *quality_scorers(settings), *(() if settings.evaluation is None else ("contamination",)))
     fields = [(field, name) for name in names for field in _fields_of(name, settings)]
     makers: dict[str, str] = {}
     for field, name in fields:
@@ -192,6 +202,8 @@ def _fields_of(name: str, settings: ScoreSettings) -> pa.Schema:
         from classifiers.ai_detector import detector_fields
 
         return detector_fields(settings.ai_detector)
+    if name == "quality_models":
+        return quality_model_fields(settings.quality_models)
     return _scorer_class(name).fields
 
 
@@ -216,6 +228,10 @@ _CLASSES = {
     "signature": ("signature", "SignatureScorer"),
     "line_hashes": ("line_hashes", "LineHashesScorer"),
     "embedding": ("sentence_encoder", "EmbeddingScorer"),
+    "trained_quality": ("trained_quality", "TrainedQualityScorer"),
+    "quality_models": ("quality_models", "QualityModelsScorer"),
+    "perplexity": ("perplexity", "PerplexityScorer"),
+    "quality_ensemble": ("quality_ensemble", "QualityEnsembleScorer"),
     "redpajama": ("redpajama", "RedPajamaScorer"),
     "contamination": ("contamination", "ContaminationScorer"),
 }
@@ -225,6 +241,9 @@ _ARGUMENTS: dict[str, Callable[[ScoreSettings], tuple]] = {
     **dict.fromkeys(("gopher_quality", "gopher_repetition", "c4", "fineweb"), lambda settings: (settings.words,)),
     "line_hashes": lambda settings: (settings.line_unit,),
     "embedding": lambda settings: (settings.embedding, settings.embedding_tokens),
+    "quality_models": lambda settings: (settings.quality_models,),
+    "perplexity": lambda settings: (settings.perplexity_model,),
+    "quality_ensemble": lambda settings: (settings.quality_ensemble, settings.quality_models, settings.perplexity_model, settings.quality_ranks),
     "signature": lambda settings: (settings.bands, settings.rows_per_band, settings.shingle_words, settings.signature_seed),
 }
 """What the constructors take that take something."""

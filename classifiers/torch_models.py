@@ -43,8 +43,8 @@ def model_digest(model, tokenizer, settings: object) -> str:
     return digest.hexdigest()
 
 
-def loaded(spec: str, load: Callable[[], T]) -> T:
-    """What `load` returns. Raises ValueError, one sentence that names `spec`, for whatever a Hugging Face loader raises of a bad model."""
+def loaded(spec: str, load: Callable[[], T], key: str = "ai_detector") -> T:
+    """What `load` returns. Raises ValueError, one sentence that names `spec` and the setting `key`, for whatever a Hugging Face loader raises of a bad model."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -53,7 +53,7 @@ def loaded(spec: str, load: Callable[[], T]) -> T:
     try:
         return load()
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"ai_detector {spec}: cannot be loaded: {_first_line(error)}") from error
+        raise ValueError(f"{key} {spec}: cannot be loaded: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -340,7 +340,9 @@ def _languages(text: str) -> list[str]:
     codes = [code.strip() for code in text.split(",") if code.strip()]
     unknown = [code for code in codes if code not in known_languages()]
     if unknown or not codes:
-        raise argparse.ArgumentTypeError(f"{text!r}: {(unknown or [''])[0]!r} is no language code; give codes such as en,de,zh, and und for text that is unclear")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {(unknown or [''])[0]!r} is no language code; give codes such as en,de,zh, and und for text that is unclear"
+        )
     return codes
 
 

@@ -25,7 +25,7 @@ def test_every_flag_is_documented_with_the_commands_that_take_it():
             for option in action.option_strings:
                 if option.startswith("--") and option != "--help":
                     flags.setdefault(option, set()).add(command)
-    rows = re.findall(r"^\| `(--\w+)` \| ([\w, ]+) \| (.+) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `(--\w+)` \| ([\w, -]+) \| (.+) \|$", PAGE, re.MULTILINE)
     assert {flag: set(named.split(", ")) for flag, named, _ in rows} == flags
     assert len(rows) == len(flags)
 

@@ -61,10 +61,10 @@ def draw_pairs(records: Sequence[Mapping], count: int) -> list[Text]:
         if record.get("pair") and len(record["text"].split()) >= MIN_WORDS:
             held.setdefault(str(record["pair"]), {}).setdefault(record["label"], []).append(record["text"])
     whole = [pair for pair, sides in held.items() if {"human", "machine"} <= sides.keys()]
-    chosen = sorted(whole, key=lambda pair: xxhash.xxh3_64_intdigest(pair))[:count]
+    chosen = sorted(whole, key=_hash)[:count]
     drawn = []
     for pair in chosen:
-        sides = {label: min(texts, key=xxhash.xxh3_64_intdigest) for label, texts in held[pair].items()}
+        sides = {label: min(texts, key=_hash) for label, texts in held[pair].items()}
         drawn += [Text(sides["human"], PAIR_SET, pair), Text(sides["machine"], PAIR_SET, pair, rewrite=True)]
     return drawn
 
@@ -72,7 +72,7 @@ def draw_pairs(records: Sequence[Mapping], count: int) -> list[Text]:
 def draw_others(records: Sequence[Mapping], source: str, count: int) -> list[Text]:
     """`count` different texts of at least `MIN_WORDS` words, by hash."""
     texts = {record["text"] for record in records if len(record["text"].split()) >= MIN_WORDS}
-    return [Text(text, source) for text in sorted(texts, key=xxhash.xxh3_64_intdigest)[:count]]
+    return [Text(text, source) for text in sorted(texts, key=_hash)[:count]]
 
 
 def cosines_of(vectors: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def cosines_of(vectors: np.ndarray) -> np.ndarray:
 
 def count_hits(texts: Sequence[Text], alike: np.ndarray) -> tuple[int, dict[str, int]]:
     """(pairs found, texts by set that are like an earlier one that is not their pair), given which two are alike (bool[n, n])."""
-    pairs = np.array([xxhash.xxh3_64_intdigest(one.pair) if one.pair else 0 for one in texts], np.uint64)
+    pairs = np.array([_hash(one.pair) if one.pair else 0 for one in texts], np.uint64)
     same = (pairs[:, None] == pairs) & (pairs != 0)
     earlier = np.tri(len(texts), k=-1, dtype=bool)
     found = int((alike & same & earlier).sum())
@@ -104,6 +104,10 @@ def cluster_recall(vectors: np.ndarray, alike: np.ndarray, num_clusters: int, pr
     np.put_along_axis(member, nearest, 1, axis=1)
     meet, pairs = (member @ member.T) > 0, np.tri(len(vectors), k=-1, dtype=bool)
     return float((meet & alike & pairs).sum() / max((alike & pairs).sum(), 1)), float((meet & pairs).sum() / pairs.sum())
+
+
+def _hash(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text.encode())
 
 
 def main() -> None:

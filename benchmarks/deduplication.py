@@ -1,10 +1,13 @@
 """Cost of finding exact and near-duplicates at 100,000 and a million documents, and whether planted ones are found.
 
-    python benchmarks/deduplication.py [DOCUMENTS ...]
+    python benchmarks/deduplication.py [--hot] [DOCUMENTS ...]
 
 Documents are made signatures, of which 5 % vary an earlier one (each byte of it is changed with a probability of 0 to 0.25, so
 similarities of .75 to 1), and 1 % repeat an earlier document's content hash. Prints CPU time a document, time, and peak resident memory.
 Each size runs in a process of its own, on one core, with the in-memory runner.
+
+With `--hot`: what a key costs that all documents share, beside the same documents without it: one band (near-duplicates, none of which is real), one line of eleven
+(repeated lines), one value (a cap of two).
 """
 
 import os
@@ -23,14 +26,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from transforms.cap_keys import CapKeys
 from transforms.deduplicate_exact import FindExactDuplicates
 from transforms.deduplicate_near import FindNearDuplicates
+from transforms.find_repeated_lines import FindRepeatedLines
 from transforms.fixed_columns import fixed_binary_array
 from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard, make_addresses, rows_of, shards_of
 
 BANDS, HASHES = 14, 112
 SHARD_DOCUMENTS = 20_000
 NEAR_SHARE, EXACT_SHARE, MAX_CHANGED = 0.05, 0.01, 0.25
+HOT_LINES = 11
+"""Lines of a document where hot keys are measured."""
 
 
 def make_corpus(folder: Path, num_documents: int, seed: int = 0) -> tuple[list[DecidedShard], np.ndarray, np.ndarray]:
@@ -56,12 +63,34 @@ def make_corpus(folder: Path, num_documents: int, seed: int = 0) -> tuple[list[D
     return shards, originals, differing
 
 
-def _write_shard(folder: Path, index: int, numbers: np.ndarray, signatures: np.ndarray, content: np.ndarray, random) -> DecidedShard:
+def make_hot_corpus(folder: Path, num_documents: int, hot: bool, seed: int = 0) -> list[DecidedShard]:
+    """Shards of unlike documents of eleven lines; with `hot` all of them share one band, one line and one `generator`, else none does."""
+    random = np.random.default_rng(seed)
+    shards = []
+    for index, start in enumerate(range(0, num_documents, SHARD_DOCUMENTS)):
+        n = min(SHARD_DOCUMENTS, num_documents - start)
+        signatures = random.integers(0, 256, (n, HASHES), np.uint8)
+        lines = random.integers(0, 1 << 63, (n, HOT_LINES), np.uint64)
+        if hot:
+            signatures[:, : HASHES // BANDS], lines[:, 0] = 7, 7 << 40
+        columns = {
+            "line_hashes": pa.array([row.tobytes() for row in np.sort(lines, axis=1).astype("<u8")], pa.binary()),
+            "line_chars": pa.array([np.full(HOT_LINES, 40, "<u4").tobytes()] * n, pa.binary()),
+            "generator": pa.array(["one"] * n if hot else [f"{start + row}" for row in range(n)]),
+        }
+        content = random.integers(0, 256, (n, 16), np.uint8)
+        shards.append(_write_shard(folder, index, np.arange(start, start + n), signatures, content, random, columns))
+    return shards
+
+
+def _write_shard(
+    folder: Path, index: int, numbers: np.ndarray, signatures: np.ndarray, content: np.ndarray, random, more: dict[str, pa.Array] | None = None
+) -> DecidedShard:
     n = len(numbers)
     bands = signatures.view("<u8") * np.uint64(0x9E3779B97F4A7C15) + np.arange(BANDS, dtype=np.uint64)
     bands = (bands ^ (bands >> np.uint64(31))) * np.uint64(0xFF51AFD7ED558CCD)
     scored, decided = folder / f"{index:06d}.parquet", folder / f"{index:06d}.arrow"
-    table = pa.table({"signature": fixed_binary_array(signatures), "bands": fixed_binary_array(bands.view(np.uint8))})
+    table = pa.table({"signature": fixed_binary_array(signatures), "bands": fixed_binary_array(bands.view(np.uint8)), **(more or {})})
     pq.write_table(table, scored, compression="zstd", row_group_size=5_000)
     columns = {name: pa.nulls(n, DECISION_SCHEMA.field(name).type) for name in DECISION_SCHEMA.names}
     columns |= {
@@ -84,7 +113,7 @@ def run(name: str, transform: beam.PTransform, shards: list[DecidedShard], folde
     _ = pipeline | "Shards" >> beam.Create(shards, reshuffle=False) | "Find" >> transform | "Save" >> beam.Map(_save, str(folder), name)
     result = pipeline.run()
     result.wait_until_finish()
-    removed = np.concatenate([np.load(file) for file in folder.glob(f"{name}-*.npy")])
+    removed = np.concatenate([np.empty(0, np.int64), *(np.load(file) for file in folder.glob(f"{name}-*.npy"))])
     documents = sum(shard.num_alive for shard in shards)
     cpu = time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -100,9 +129,28 @@ def _save(keyed: tuple[int, pa.RecordBatch], folder: str, name: str) -> None:
     np.save(f"{folder}/{name}-{uuid.uuid4().hex}.npy", shards_of(addresses) * SHARD_DOCUMENTS + rows_of(addresses))
 
 
-def main(sizes: list[int]) -> None:
+def measure_hot(num_documents: int, kind: str, hot: bool) -> None:
+    """One search, `kind`, among documents that share a key, or do not."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards = make_hot_corpus(Path(folder), num_documents, hot)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        search = {
+            "near": FindNearDuplicates(spill_folder=f"{folder}/spilled"),
+            "lines": FindRepeatedLines(0.5, f"{folder}/work", spill_folder=f"{folder}/spilled"),
+            "cap": CapKeys("generator", 2),
+        }[kind]
+        _, counters = run(kind, search, shards, Path(folder))
+        print(f"      RSS before {before:.2f} GB; {counters}")
+
+
+def main(sizes: list[int], hot: bool) -> None:
     print(f"python {' '.join(sys.argv)}   # {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    for size in sizes:
+    for size in sizes if hot else ():
+        for kind in ("near", "lines", "cap"):
+            for shared in ("apart", "shared"):
+                print(f"{size:,} documents, {kind}, keys {shared}", flush=True)
+                subprocess.run([sys.executable, __file__, "--one_hot", str(size), kind, shared], check=True)
+    for size in () if hot else sizes:
         for spill in ([], ["--spill"]):
             print(f"{size:,} documents, bands {'on disk' if spill else 'in the memory of the runner'}", flush=True)
             subprocess.run([sys.executable, __file__, "--one", str(size), *spill], check=True)
@@ -125,5 +173,7 @@ def measure(num_documents: int, spill: bool) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         measure(int(sys.argv[2]), spill=sys.argv[3:] == ["--spill"])
+    elif sys.argv[1:2] == ["--one_hot"]:
+        measure_hot(int(sys.argv[2]), sys.argv[3], hot=sys.argv[4] == "shared")
     else:
-        main([int(size) for size in sys.argv[1:]] or [100_000, 1_000_000])
+        main([int(size) for size in sys.argv[1:] if size != "--hot"] or [100_000, 1_000_000], hot="--hot" in sys.argv[1:])

@@ -153,7 +153,7 @@ def choose_holders(offers: pa.Table) -> dict[int, pa.Table]:
 
     Does not depend on the order of `offers`. A line costs one row a shard, however many documents hold it.
     """
-    order = pc.sort_indices(offers, sort_keys=[("line", "ascending"), *DOCUMENT_ORDER], null_placement="at_end")
+    order = pc.sort_indices(offers, sort_keys=[("line", "ascending"), *DOCUMENT_ORDER])
     offers = offers.take(order)
     lines = offers["line"].to_numpy()
     starts = np.flatnonzero(np.r_[len(lines) > 0, lines[1:] != lines[:-1]])

@@ -5,7 +5,7 @@ words' hashes, a bitmap that fits a core's cache, a table, and then the n-gram i
 two different n-grams have pairwise equal 64-bit hashes; with 10^9 different words in a corpus and 10^6 in the evaluation sets a pair of unequal words
 with equal hashes is expected 10^15 / 2^64 = 0.00005 times, before its neighbours need be equal too. Nothing is missed.
 
-An n-gram that several items hold counts for the first of them. About 3 microseconds for a text of 300 words; memory 40 to 60 bytes for each word of the
+An n-gram that several items hold counts for the first of them. About 6 microseconds for a text of 300 words; memory 35 to 50 bytes for each word of the
 evaluation sets, once for all processes of a machine that were forked from one.
 
 *Source:* Brown et al. 2020 (arXiv 2005.14165), appendix C (13-grams; n-grams that many documents share left out).

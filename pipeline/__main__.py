@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             run_ledger_command(parsed)
             return 0
+        if parsed.command == "diff":
+            from pipeline.diff import run_diff
+
+            run_diff(parsed)
+            return 0
         if parsed.command == "plan" and parsed.sweep:
             from pipeline.run_sweep import run_sweep
 

@@ -127,6 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         if command is not remix:
             _add_detector(command)
         _add_running(command)
+    _add_diff(commands)
     add_ledger_commands(commands)
     return parser
 
@@ -208,6 +209,14 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--output", metavar="DIR", required=True, help="where the dataset is published: a new or empty folder")
     group.add_argument("--overwrite", action="store_true", help="replace the dataset that is already there")
+
+
+def _add_diff(commands: Any) -> None:
+    diff = commands.add_parser("diff", help="which documents moved between two published runs, and why", allow_abbrev=False)
+    diff.add_argument("run_a", metavar="RUN_A", help="output folder of curate or remix")
+    diff.add_argument("run_b", metavar="RUN_B", help="output folder of another run")
+    diff.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    diff.add_argument("--moved", metavar="FILE", help="write every document that moved there, one JSON object a line")
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:

@@ -101,6 +101,11 @@ class Request:
     lost: np.ndarray | None = None
     """uint64: addresses of chosen documents that no shard could hold; not counted."""
 
+    @property
+    def places(self) -> Reserved:
+        """Who has a reserved place, as far as is known."""
+        return self.selection.reserved if self.selection else self.reserved
+
 
 @dataclass(frozen=True, eq=False)
 class AliveDocuments:
@@ -276,8 +281,12 @@ def survey_table(decisions: pa.Table, request: Request, settings: MixSettings) -
     A code is the stratum followed by `BIN_BITS` of key; histogram rows are sorted by it, documents stand in row order. Of groups, the
     stratum is `GROUP_CLASSES` times the group plus the class. From `RESERVED_MARK` on, a document's stratum says that its place is reserved.
     """
+    return survey_alive(read_alive(decisions, settings, request.places), request)
+
+
+def survey_alive(alive: AliveDocuments, request: Request) -> np.ndarray:
+    """`survey_table` of documents that were read before, with the request's `places`."""
     selection = request.selection
-    alive = read_alive(decisions, settings, selection.reserved if selection else request.reserved)
     wanted = np.ones(len(alive.rows), bool) if selection is None else alive.chosen(selection)
     if request.lost is not None:
         wanted &= ~np.isin(alive.addresses, request.lost)
@@ -320,7 +329,10 @@ def add_up(codes: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 def merge_histograms(histograms: Iterable[np.ndarray]) -> np.ndarray:
     """The histogram of all documents that the given ones count; of none, an empty one."""
-    rows = np.concatenate([np.empty((0, 4), np.int64), *histograms])
+    parts = [part for part in histograms if len(part)]
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([np.empty((0, 4), np.int64), *parts])
     return add_up(rows[:, 0], rows[:, 1:])
 
 

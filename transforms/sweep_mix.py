@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
-from transforms.find_cuts import cuts_of_tables
+from transforms.find_cuts import find_cuts
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
 from transforms.records import DecidedShard
+from transforms.survey_mix import AliveDocuments, Request, Reserved, read_alive, survey_alive
 
 _COLUMNS = ("address", "source", "origin", "row_key", "quality", "tokens", "bytes", "reason", "stage", "value", "limit", "fresh")
 
@@ -50,7 +51,14 @@ def read_alive_decisions(decided: Iterable[DecidedShard], fields: Sequence[str])
 
 def sweep_mix(alive: pa.Table, settings: MixSettings) -> MixFigures:
     """The figures of the mix with these settings, over `read_alive_decisions`. About 0.5 microseconds of CPU a document."""
-    cuts = cuts_of_tables([alive], settings)
+    read: dict[Reserved, AliveDocuments] = {}
+
+    def survey(request: Request) -> list[np.ndarray]:
+        if request.places not in read:
+            read[request.places] = read_alive(alive, settings, request.places)
+        return [survey_alive(read[request.places], request)]
+
+    cuts = find_cuts(survey, settings)
     kept = apply_mix(alive, cuts, settings).output_shard >= 0
     names = alive["source"].chunk(0).dictionary.to_pylist() if alive.num_rows else []
     codes = alive["source"].chunk(0).indices.to_numpy(zero_copy_only=False) if alive.num_rows else np.empty(0, np.int64)

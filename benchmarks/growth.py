@@ -153,7 +153,7 @@ def main() -> None:
     arguments.recipe = arguments.recipe and arguments.recipe.resolve()
     scratch = arguments.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    vocabulary = make_vocabulary(_base_texts(arguments.data, arguments.seed))
+    vocabulary = make_vocabulary(base_texts(arguments.data, arguments.seed))
 
     write_growth_corpus(scratch / "growth_few", vocabulary, STARTUP_DOCUMENTS, seed=arguments.seed)
     run_curate(scratch / "growth_few", scratch / "growth_few_out", arguments)
@@ -195,7 +195,7 @@ def main() -> None:
     report("How cost grows with the corpus", results, lines, arguments.json)
 
 
-def _base_texts(data: Path, seed: int) -> list[str]:
+def base_texts(data: Path, seed: int) -> list[str]:
     texts = []
     for name in SETS:
         texts += [r["text"] for r in read_jsonl(data_set(data, name)) if MIN_WORDS <= r["text"].count(" ") + 1 <= MAX_WORDS]

@@ -41,7 +41,7 @@ def texts(number: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return random.integers(0, 256, (count, HASHES), np.uint8), random.integers(0, 256, (count, 16), np.uint8)
 
 
-def fill_ledger(ledger: Path, rows: int, origin: str) -> None:
+def fill_ledger(ledger: Path, rows: int, origin: str, keys: LedgerKeys = KEYS) -> None:
     """Commits `rows` of one origin, `CYCLE_ROWS` a cycle, as runs would."""
     series = 1 if origin == "synthetic" else 2
     for cycle, start in enumerate(range(0, rows, CYCLE_ROWS)):
@@ -56,15 +56,16 @@ def fill_ledger(ledger: Path, rows: int, origin: str) -> None:
                 "signature": fixed_binary_array(signatures),
             }
         )
-        run_id = f"{origin}-{cycle}"
-        made = make_rows(
-            published, BANDS, cycle=f"c{cycle}", run_id=run_id, shard="train", shard_digest="0" * 64, published_at="2025-01-01T00:00:00Z"
-        )
-        files = tuple(write_ledger_file(part, str(ledger), kind, name, run_id) for kind, name, part in split_rows(made))
-        output = ledger.parent / run_id
-        publish_and_commit(
-            str(ledger), PendingRun(run_id, f"c{cycle}", str(output), open_ledger(str(ledger), KEYS).version, files), _publisher(output, run_id)
-        )
+        commit_rows(ledger, keys, published, f"{origin}-{cycle}", f"c{cycle}")
+
+
+def commit_rows(ledger: Path, keys: LedgerKeys, published: pa.Table, run_id: str, cycle: str) -> None:
+    """Commits `published` as what run `run_id` published."""
+    about = {"cycle": cycle, "run_id": run_id, "shard": "train", "shard_digest": "0" * 64, "published_at": "2025-01-01T00:00:00Z"}
+    made = make_rows(published, keys.bands, **about)
+    files = tuple(write_ledger_file(part, str(ledger), kind, name, run_id) for kind, name, part in split_rows(made))
+    output = ledger.parent / run_id
+    publish_and_commit(str(ledger), PendingRun(run_id, cycle, str(output), open_ledger(str(ledger), keys).version, files), _publisher(output, run_id))
 
 
 def write_run(folder: Path, documents: int, rows: int) -> tuple[list[DecidedShard], dict[int, float]]:

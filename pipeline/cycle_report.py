@@ -29,6 +29,8 @@ from transforms.storage import open_arrow
 
 SAMPLE_TEXTS = diversity.MAX_GROUPS * diversity.GROUP_EXCERPTS
 """Texts that are long enough for an excerpt in the sample: 2,048."""
+CUT_TEXTS = 2 * SAMPLE_TEXTS
+"""Texts of which excerpts are cut at a time."""
 SHARES = ("human_share", "presumed_human_share", "synthetic_share", "detected_share", "fresh_share", "mean_generation", "max_generation",
           "largest_source_share", "largest_generator_share")  # fmt: skip
 """Figures that are counted rather than sampled."""
@@ -250,19 +252,35 @@ def _count(table: pa.Table, fresh: pa.Array | None) -> dict[CountKey, tuple[int,
 
 
 def _sample(table: pa.Table) -> Sample:
-    samples = []
-    for batch in table.select(["text", "source", "generator", "origin"]).to_batches(max_chunksize=10_000):
-        texts = batch.column("text")
-        texts = texts if pa.types.is_string(texts.type) else texts.cast(pa.string())
-        digests = ContentHashScorer().score(TextBatch(texts))["content_hash"]
-        keys = np.frombuffer(digests.buffers()[1], ">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
-        excerpts = cut_excerpts(texts)
-        rows = pa.array(excerpts.rows)
-        generators = pc.fill_null(batch.column("generator").take(rows), NO_GENERATOR)
-        human = pc.equal(batch.column("origin").take(rows), Origin.HUMAN.value).to_numpy(zero_copy_only=False)
-        held = Sample(keys[excerpts.rows], excerpts, tuple(batch.column("source").take(rows).to_pylist()), tuple(generators.to_pylist()), human)
-        samples.append(_join_samples([held]))
-    return _join_samples(samples)
+    columns = table.select(["text", "source", "generator", "origin"])
+    keys = np.concatenate([np.empty(0, np.uint64), *(_keys_of(batch.column("text")) for batch in columns.to_batches(max_chunksize=10_000))])
+    order = np.argsort(keys, kind="stable")
+    found = _join_samples([])
+    # The smallest keys first: the words of texts that cannot be among the sample are never looked for.
+    for begin in range(0, len(order), CUT_TEXTS):
+        rows = order[begin : begin + CUT_TEXTS]
+        if len(found.keys) == SAMPLE_TEXTS and keys[rows[0]] > found.keys[-1]:
+            break
+        found = _join_samples([found, _cut(columns.take(pa.array(rows)).combine_chunks(), keys[rows])])
+    return found
+
+
+def _keys_of(texts: pa.Array) -> np.ndarray:
+    digests = ContentHashScorer().score(TextBatch(_as_string(texts)))["content_hash"]
+    return np.frombuffer(digests.buffers()[1], ">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
+
+
+def _as_string(texts: pa.Array) -> pa.Array:
+    return texts if pa.types.is_string(texts.type) else texts.cast(pa.string())
+
+
+def _cut(documents: pa.Table, keys: np.ndarray) -> Sample:
+    (batch,) = documents.to_batches()
+    excerpts = cut_excerpts(_as_string(batch.column("text")))
+    rows = pa.array(excerpts.rows)
+    generators = pc.fill_null(batch.column("generator").take(rows), NO_GENERATOR)
+    human = pc.equal(batch.column("origin").take(rows), Origin.HUMAN.value).to_numpy(zero_copy_only=False)
+    return Sample(keys[excerpts.rows], excerpts, tuple(batch.column("source").take(rows).to_pylist()), tuple(generators.to_pylist()), human)
 
 
 def _join_samples(samples: Sequence[Sample]) -> Sample:

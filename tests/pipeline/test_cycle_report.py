@@ -89,6 +89,25 @@ def test_the_sample_is_the_texts_of_the_smallest_hashes(documents, survey, monke
     assert small.sample.keys.tolist() == survey.sample.keys.tolist()[:40]
 
 
+@pytest.mark.parametrize("cut_texts", [1, 7, 64, 1000])
+def test_the_sample_is_the_same_however_many_texts_are_cut_at_a_time(documents, survey, monkeypatch, cut_texts):
+    monkeypatch.setattr("pipeline.cycle_report.CUT_TEXTS", cut_texts)
+    monkeypatch.setattr("pipeline.cycle_report.SAMPLE_TEXTS", 50)
+    copies = documents + [{**one, "source": "copies"} for one in documents[:100]]
+    found = survey_table(published_table(copies)).sample
+    assert len(found.keys) == 50 and found.keys[0] == survey.sample.keys[0]
+    pairs = list(zip(found.keys.tolist(), found.sources, strict=True))
+    assert pairs == sorted(pairs)
+    monkeypatch.setattr("pipeline.cycle_report.CUT_TEXTS", 10_000)
+    assert survey_table(published_table(copies[::-1])).sample.excerpts.texts == found.excerpts.texts
+
+
+def test_short_texts_do_not_hide_the_long_ones_behind_them(documents, survey, monkeypatch):
+    monkeypatch.setattr("pipeline.cycle_report.CUT_TEXTS", 16)
+    short = [{**one, "id": f"short-{n}", "text": f"Too short to be cut, number {n}."} for n, one in enumerate(documents)]
+    assert survey_table(published_table(short + documents)).sample.excerpts.texts == survey.sample.excerpts.texts
+
+
 def test_a_file_is_surveyed_as_its_table(documents, survey, tmp_path):
     pq.write_table(published_table(documents), tmp_path / "shard.parquet")
     (found,) = survey_shard(str(tmp_path / "shard.parquet"))

@@ -19,7 +19,7 @@ from pipeline.recipe import Recipe
 from transforms.records import ScoredShard
 from transforms.storage import join_path, open_binary, write_whole
 
-FORMAT = 2
+FORMAT = 3
 """Version of the decision files; others are not taken over."""
 KEY_FILE = "key.json"
 

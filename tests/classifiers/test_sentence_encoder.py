@@ -162,7 +162,9 @@ def test_a_hugging_face_encoder_gives_the_mean_of_its_last_states(tmp_path):
     write_encoder(tmp_path / "words", [*WORDS, "[PAD]"], np.zeros((6, 2), np.float32))
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "words" / "tokenizer.json"), unk_token="[UNK]", pad_token="[PAD]")
     torch.manual_seed(0)
-    model = BertModel(BertConfig(8, 12, 1, 2, 16, max_position_embeddings=16)).eval()
+    model = BertModel(
+        BertConfig(vocab_size=8, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_position_embeddings=16)
+    ).eval()
     model.save_pretrained(tmp_path / "bert")
     tokenizer.save_pretrained(tmp_path / "bert")
     encoder = make_encoder(f"hf:{tmp_path}/bert", 8)

@@ -35,7 +35,7 @@ class PerplexityScorer:
     fields = PERPLEXITY_FIELDS
 
     def __init__(self, spec: str):
-        """Loads the model, once a process. Raises ValueError (`MissingExtra` where libraries are missing), OSError."""
+        """Loads the model, once a process. Raises ValueError (`MissingExtra` where libraries are missing)."""
         self.model = load_perplexity(spec)
         self.version = self.model.version
 
@@ -46,10 +46,13 @@ class PerplexityScorer:
 
 @functools.lru_cache(maxsize=4)
 def load_perplexity(spec: str) -> QualityValues:
-    """The model that `spec` names, loaded once a process. Raises ValueError, OSError."""
+    """The model that `spec` names, loaded once a process. Raises ValueError."""
     kind, path, folded = parse_perplexity(spec)
     if kind == "ngram":
-        return NgramPerplexity(path, folded)
+        try:
+            return NgramPerplexity(path, folded)
+        except OSError as error:
+            raise ValueError(f"perplexity_model {spec}: cannot be read ({error.strerror}); give the path of an ARPA file") from error
     require_extra(spec, "torch", "perplexity_model")
     from classifiers.lm_detector import load_causal
     from classifiers.torch_models import loaded

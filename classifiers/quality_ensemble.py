@@ -63,7 +63,7 @@ class QualityEnsembleScorer:
     def __init__(self, members: Sequence[str], entries: Sequence[str] = (), perplexity_model: str = "", ranks_path: str = ""):
         """Loads every member, and the ranks at `ranks_path` or those that ship.
 
-        Raises ValueError for a member that is not there, and for ranks of other members or versions; OSError.
+        Raises ValueError for a member that is not there, and for ranks of other members or versions.
         """
         self._members = load_members(members, parse_entries(entries), perplexity_model)
         ranks = read_ranks(ranks_path or weights_file(RANKS_FILE))
@@ -143,9 +143,12 @@ def write_ranks(path: str, ranks: Mapping[str, MemberRanks]) -> None:
 
 @functools.lru_cache(maxsize=8)
 def read_ranks(path: str) -> dict[str, MemberRanks]:
-    """What `write_ranks` wrote. Raises OSError, ValueError (naming the file)."""
-    with open(path, "rb") as file:
-        content = file.read()
+    """What `write_ranks` wrote. Raises ValueError, naming the file."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise ValueError(f"quality_ranks: {path}: cannot be read ({error.strerror}); make it with `python -m classifiers fit-ranks`") from error
     try:
         found = orjson.loads(content)
         if found["format"] != FORMAT:

@@ -49,7 +49,7 @@ class QualityModelsScorer:
     name = "quality_models"
 
     def __init__(self, entries: Sequence[str]):
-        """Loads every model, once a process. Raises ValueError (`MissingExtra` where libraries are missing), OSError."""
+        """Loads every model, once a process. Raises ValueError (`MissingExtra` where libraries are missing)."""
         self.fields = quality_model_fields(entries)
         self.models = {entry.name: load_quality_values(entry.kind, entry.path, entry.labels) for entry in parse_entries(entries)}
         self.version = ";".join(f"{name}={model.version}" for name, model in self.models.items())
@@ -60,9 +60,12 @@ class QualityModelsScorer:
 
 @functools.lru_cache(maxsize=16)
 def load_quality_values(kind: str, path: str, labels: tuple[str, ...] = ()) -> QualityValues:
-    """The model of an entry, loaded once a process. Raises ValueError, OSError."""
+    """The model of an entry, loaded once a process. Raises ValueError."""
     if kind == "fasttext":
-        return FastTextQuality(path, labels)
+        try:
+            return FastTextQuality(path, labels)
+        except OSError as error:
+            raise ValueError(f"quality_models fasttext:{path}: cannot be read ({error.strerror}); give the path of a fastText model") from error
     require_extra(f"hf:{path}", "torch", "quality_models")
     return load_hf_quality(path, labels)
 

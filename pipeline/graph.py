@@ -116,7 +116,7 @@ class Decide(beam.PTransform):
         steps = [*(name for name, runs in optional.items() if runs), *(f"cap-{number}" for number in range(len(recipe.caps.most)))]
         # The last step that runs leaves its files where a later remix finds them.
         places = {name: folders.deciding(name) for name in ("judged", *steps[:-1])} | {(steps or ["judged"])[-1]: folders.decided}
-        judged = (recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"], recipe.contamination)
+        judged = (recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"], recipe.contamination, dedup.quality_field)
         judge = PoolDo("judge", judge_shard, *judged)
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
         if dedup.exact:

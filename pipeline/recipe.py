@@ -142,6 +142,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         require("dedup.extra_bands", recipe.dedup.extra_bands, 0 <= recipe.dedup.extra_bands <= most_extra, f"0..{most_extra} (bands x (bands - 1))")
         known = rule_schema(recipe.score, columns)
         check_rule_fields(recipe.rules, known)
+        check_quality_field(recipe.dedup.quality_field, known)
         for field in recipe.mix.reserve_fields:
             require("reserve", field, field in known.names, "a column that was scored; add the scorer that makes it, or leave the reserve out")
     except (ValueError, TypeError) as error:
@@ -150,6 +151,14 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         if scorer not in recipe.score.scorers:
             raise UsageError(f"recipe: score.scorers lacks {scorer!r}, which {needed_for} needs; add it, or switch that off")
     return recipe
+
+
+def check_quality_field(field: str, known: pa.Schema) -> None:
+    """Raises ValueError for a `dedup.quality_field` that is no score of numbers; the default one may be left out of the scorers."""
+    if field == "quality" and field not in known.names:
+        return
+    numeric = field in known.names and (pa.types.is_floating(known.field(field).type) or pa.types.is_integer(known.field(field).type))
+    require("dedup.quality_field", field, numeric, "a score of numbers; add the scorer that makes it, or set quality")
 
 
 def rule_schema(settings: ScoreSettings, columns: pa.Schema | None = None) -> pa.Schema:
@@ -205,7 +214,7 @@ def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
         yield "signature", "dedup.near"
     if any(key == NEAR_CLUSTER for key, _ in recipe.caps.most):
         yield "signature", f"caps.{NEAR_CLUSTER}"
-    if recipe.mix.priority == "quality":
+    if recipe.mix.priority == "quality" and recipe.dedup.quality_field == "quality":
         yield "quality", 'mix.priority = "quality"'
 
 

@@ -58,6 +58,8 @@ class DedupSettings:
     """Documents of a cluster, on average; only documents of one cluster are compared."""
     semantic_probes: int
     """Clusters that a document is looked for in."""
+    quality_field: str
+    """Score, 0..1 and higher is better, that decides between duplicates and orders a mix."""
     key: str
     """Key of which one document each stays, FIELD or FIELD:FORM (`transforms.document_keys`); empty: none."""
     max_repeated_line_share: float

@@ -41,21 +41,24 @@ def judge_shard(
     reject_disputed: bool,
     folder: str,
     contamination: ContaminationLimits | None = None,
+    quality_field: str = "quality",
 ) -> list[DecidedShard]:
     """Verifies origins and applies `rules` to one scored shard; a pool task.
 
+    `quality_field` is the score that becomes the decision column `quality`, see `quality_of`.
     `thresholds` is None where no detector ran: declared origins then stand unverified. Cost: the narrow columns only,
     never the text; about 2 microseconds of CPU a document.
     """
     present = set(_column_names(shard.path))
     wanted = {*BASE_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in present), *(rule.field for rule in rules)}
+    wanted |= {quality_field} & present
     wanted |= {"language"} if any(rule.languages for rule in rules) else set()
     wanted |= set() if contamination is None else {NGRAMS, SHARE, BY}
     if missing := sorted(rule.field for rule in rules if rule.field not in present):
         raise ValueError(f"{shard.path}: has no column {missing[0]!r}, which a rule looks at; score again with `headwater curate`")
     with open_arrow(shard.path) as file:
         columns = pq.read_table(file, columns=sorted(wanted), use_threads=False)
-    decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed, contamination)
+    decisions = judge_documents(columns, shard.index, rules, thresholds, reject_disputed, contamination, quality_field)
     return [write_decisions(decisions, shard, folder)]
 
 
@@ -66,6 +69,7 @@ def judge_documents(
     thresholds: LengthThresholds | None,
     reject_disputed: bool,
     contamination: ContaminationLimits | None = None,
+    quality_field: str = "quality",
 ) -> pa.Table:
     """One row of `DECISION_SCHEMA` for each row of `columns`, in order. A document is rejected for its origin, else as contaminated, else by a rule."""
     n = columns.num_rows
@@ -98,7 +102,6 @@ def judge_documents(
         partner_id = pc.if_else(pa.array(contaminated), columns[BY], None)
         similarity = pc.if_else(pa.array(contaminated), columns[SHARE], None)
 
-    quality = columns["quality"].to_numpy() if "quality" in columns.schema.names else np.zeros(n, np.float32)
     made = {
         "address": make_addresses(shard_index, np.arange(n)),
         "id": columns["id"],
@@ -108,7 +111,7 @@ def judge_documents(
         "verified": judged,
         "row_key": columns["row_key"],
         "content_hash": columns["content_hash"],
-        "quality": quality,
+        "quality": quality_of(columns, quality_field),
         "words": columns["words"],
         "tokens": columns["tokens"],
         "bytes": columns["bytes"],
@@ -124,6 +127,14 @@ def judge_documents(
         "semantic_cluster": pa.nulls(n, pa.int32()),
     }
     return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
+
+
+def quality_of(columns: pa.Table, field: str) -> np.ndarray:
+    """float32[n] in 0..1: what decides between duplicates and orders a mix: the score `field`, cut at 0 and 1, 0 where it is null; 0 for all where
+    it was not scored."""
+    if field not in columns.schema.names:
+        return np.zeros(columns.num_rows, np.float32)
+    return np.clip(pc.fill_null(pc.cast(columns[field], pa.float32()), 0).to_numpy(), 0, 1)
 
 
 def _limits(words: np.ndarray, thresholds: LengthThresholds) -> np.ndarray:

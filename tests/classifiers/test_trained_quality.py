@@ -264,6 +264,15 @@ def test_lines_that_were_kept_and_those_that_were_not_are_two_texts_of_one_group
     assert (good.is_good, bad.is_good) == (True, False) and good.group == bad.group and good.text == "\n".join(keep)
 
 
+def test_pages_that_are_mark_up_are_left_out_and_entities_are_characters(tmp_path):
+    page = {"quality": "main_content", "set": "x"}
+    source = f"<html><head><style>* {{}}</style></head><body>{prose(1, 60)}</body></html>"
+    texts = [{**page, "id": "a", "page": "a", "text": source}, {**page, "id": "b", "page": "b", "text": f"The baker&#039;s &amp; {prose(2, 60)}"}]
+    write_set(tmp_path, "quality_boilerplate", texts)
+    (found,) = read_quality_sets(str(tmp_path), ("quality_boilerplate",))
+    assert found.text.startswith("The baker's & ")
+
+
 def test_an_unknown_set_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown 'x'; known: quality_boilerplate"):
         read_quality_sets("nowhere", ("x",))

@@ -24,7 +24,8 @@ class PlanMix(beam.PTransform):
 
     The largest thing in one place is a histogram (at most two million rows of 32 bytes) or the documents of the bins that cuts
     fall into (40 bytes each): a bin holds one document in a million, and there are a few for each size limit and one or two for each
-    published shard. A small quota in another unit than the size limit's opens more.
+    published shard. A small quota in another unit than the size limit's opens more. Where places are reserved there are two or three surveys more;
+    their histogram has a row for each group, class of documents and bin in use.
     """
 
     def __init__(self, settings: MixSettings):

@@ -22,10 +22,12 @@ fresh share if it ends before enough fresh text stands behind the reserved stale
 `least_human`, the shortest prefix that holds every reserved place and in which the share holds; all prefixes from it to the limit F / f will do. Reserved stale
 documents for which there is no such prefix within the size are in no mix (`bound_carried`).
 
-In documents, and for groups without a document in common, no mix that holds quota and sizes publishes more documents or more of `other`, and
-if any such mix meets all reserves, this one does: exchange, in that mix, others of a group for human ones of it. (With shared documents the
-fewest places that meet all reserves are a set cover, which is hard to find; here each group keeps the places of its own best.) The quota is never
-given up for a reserve: a reserve that quota or size keep out is a shortage.
+Counted in documents, no mix that holds quota, sizes, fresh share and all reserved documents publishes more. And without a fresh share, for groups
+that have no document in common: if any mix that holds quota and sizes meets all reserves, this one does, and none of those publishes more; exchange,
+in such a mix, others of a group for human ones of it. (With shared documents the fewest places that meet all reserves are a set cover, which is hard
+to find; here each group keeps the places of its own best. With a fresh share, human text that is not fresh may take more room, with what carries it,
+than others would.) The quota is never given up for a reserve: a reserve that quota or size keep out is a shortage. Counted in tokens or bytes, a
+reserved document that a boundary between files falls into may find no place; it is the first to be tried, and what is published is counted after.
 
 Nobody holds all documents in one place, so a stratum comes as steps: one document each, or many lumped together (a bin
 of a histogram). A cut that falls into a lump is known only as an interval; `bound_mix` carries intervals through the

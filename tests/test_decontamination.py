@@ -126,16 +126,14 @@ def test_a_remix_with_other_sets_or_ngrams_says_what_to_do(clean, files, headwat
 def test_shards_scored_without_sets_cannot_be_decontaminated_by_a_remix(files, headwater, tmp_path):
     output = tmp_path / "plain"
     assert headwater(*command(files, output)).code == 0
-    assert manifest_of(output)["decontamination"] is None and "contaminated_by" not in pq.read_schema(next((output / "scored").glob("*"))).names
+    schema = pq.read_schema(next((output / "scored").glob("*")))
+    stored = json.loads(schema.metadata[b"headwater"])
+    # Scored shards are what they were before there was decontamination.
+    assert "evaluation" not in stored["settings"] and "contamination" not in stored["scorers"] and "contaminated_by" not in schema.names
+    assert manifest_of(output)["decontamination"] is None
     assert not contaminated(output)
     ran = headwater("remix", f"--scored={output}/scored", f"--output={tmp_path}/out", f"--decontaminate=quiz={files}/quiz.jsonl")
     assert ran.code == 2 and "against no evaluation set" in ran.err and "headwater curate" in ran.err
-
-
-def test_a_run_without_sets_leaves_what_it_left_before_there_were_any(files, headwater, tmp_path):
-    assert headwater(*command(files, tmp_path / "one")).code == 0
-    stored = json.loads(pq.read_schema(next((tmp_path / "one" / "scored").glob("*"))).metadata[b"headwater"])
-    assert "evaluation" not in stored["settings"] and "contamination" not in stored["scorers"]
 
 
 @pytest.mark.parametrize(
@@ -159,11 +157,25 @@ def test_a_mistake_is_one_sentence_and_nothing_is_published(files, headwater, tm
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_is_found_by_any_workers_runner_and_order_of_sets(clean, files, headwater, tmp_path):
+def test_the_same_is_found_by_any_workers_and_order_of_sets(clean, files, headwater, tmp_path):
     turned = [flag.format(files) for flag in (SETS[1], SETS[0], SETS[2])]
-    embedded = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
-    for name, flags in (("two", ["--workers=2"]), ("job", embedded)):
-        ran = headwater(*command(files, tmp_path / name, *turned, *flags))
-        assert ran.code == 0, ran.err
-        assert contaminated(tmp_path / name) == contaminated(clean)
-        assert manifest_of(tmp_path / name)["digest"] == manifest_of(clean)["digest"]
+    ran = headwater(*command(files, tmp_path / "two", *turned, "--workers=2"))
+    assert ran.code == 0, ran.err
+    assert contaminated(tmp_path / "two") == contaminated(clean)
+    assert manifest_of(tmp_path / "two")["digest"] == manifest_of(clean)["digest"]
+
+
+def test_a_plan_seeks_the_sets_and_writes_nothing(files, headwater, tmp_path):
+    places = [f"--human=books={files}/human.jsonl", f"--synthetic=models={files}/synthetic.jsonl"]
+    before = sorted(files.iterdir())
+    ran = headwater("plan", *places, WITHOUT_DETECTOR, *(flag.format(files) for flag in SETS))
+    assert ran.code == 0, ran.err
+    assert "contamination: contaminated" in ran.out and "Kept free of recall: 2 items" in ran.out
+    assert sorted(files.iterdir()) == before
+
+
+def test_a_rule_may_look_at_the_scores_of_contamination(files, headwater, tmp_path):
+    rule = ["--set=rules.quoted.field=contaminated_share", "--set=rules.quoted.max=0.01", "--min_contaminated_ngrams=1000"]
+    assert headwater(*command(files, tmp_path / "out", *(flag.format(files) for flag in SETS), *rule)).code == 0
+    quoted = {row["id"] for row in rejected(tmp_path / "out").to_pylist() if row["reason"] == "quoted"}
+    assert quoted == {"human-00003", "human-00006", "synthetic-00104", "synthetic-00105"} and not contaminated(tmp_path / "out")

@@ -25,7 +25,7 @@ KEY_FILE = "key.json"
 
 
 def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
-    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules], [dedup] and [decontaminate], and the detector's thresholds."""
+    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules], [dedup], [caps] and [decontaminate], and the detector's thresholds."""
     decisive = {
         "format": FORMAT,
         "score": recipe.tables["score"],

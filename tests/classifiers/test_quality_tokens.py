@@ -45,7 +45,7 @@ def plain_tokens(text: str) -> list[tuple]:
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\n\t\r"), max_size=200))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_tokens_of_ascii_text_are_those_of_the_plain_rules(text):
     words, plain = words_of(text), plain_tokens(text)
     assert len(words) == len(plain)

@@ -85,7 +85,7 @@ def test_texts_that_were_not_chosen_leave_no_trace(corpus):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=2, max_size=30))
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_good_and_bad_weigh_the_same_within_every_set(cells):
     texts = [QualityText(prose(3, 30), good, name, f"{name}/{at}") for at, (name, good) in enumerate(cells)]
     corpus = cut_pieces(texts, SMALL)
@@ -177,7 +177,7 @@ def test_bad_ngram_settings_are_refused_by_name(changed):
 
 
 @given(st.lists(any_texts, max_size=6))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_a_probability_is_a_number_from_0_to_1_and_the_same_in_any_batch(texts):
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     shipped = load_quality_model()

@@ -31,26 +31,28 @@ def recipe_of(*arguments: str):
     return load_recipe(overrides=overrides_of(parsed))
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    write_jsonl(tmp_path / "human.jsonl", [*documents("en", range(30)), *german(3), {"id": "mix", "text": " ".join(["zq xv kj wp"] * 40)}])
-    return tmp_path
+@pytest.fixture(scope="module")
+def english(tmp_path_factory):
+    """English and German text, of which a run kept the English alone."""
+    from pipeline.__main__ import main
+
+    folder = tmp_path_factory.mktemp("languages")
+    write_jsonl(folder / "human.jsonl", [*documents("en", range(20)), *german(3), {"id": "mix", "text": " ".join(["zq xv kj wp"] * 40)}])
+    flags = [f"--human=a={folder}/human.jsonl", f"--output={folder}/out", SCORERS, "--keep_languages=en", "--workers=0", "--progress=none"]
+    assert main(["curate", *flags]) == 0
+    return folder / "out"
 
 
-def test_text_in_other_languages_is_rejected_under_its_own_reason(headwater, corpus, tmp_path):
-    ran = headwater("curate", f"--human=a={corpus}/human.jsonl", f"--output={tmp_path}/out", SCORERS, "--keep_languages=en")
-    assert ran.code == 0, ran.err
-    turned_down = {row["id"]: (row["stage"], row["reason"]) for row in rejected(tmp_path / "out").to_pylist()}
-    for at in range(3):
-        assert turned_down[f"de-{at}"] == ("rules", "unwanted_language")
-    assert all(row["id"].startswith("en-") for row in published(tmp_path / "out").to_pylist())
-    assert "unwanted_language" in ran.out
+def test_text_in_other_languages_is_rejected_under_its_own_reason(english):
+    turned_down = {row["id"]: (row["stage"], row["reason"]) for row in rejected(english).to_pylist()}
+    for name in ("de-0", "de-1", "de-2", "mix"):
+        assert turned_down[name] == ("rules", "unwanted_language")
+    assert all(row["id"].startswith("en-") for row in published(english).to_pylist())
 
 
-def test_a_remix_keeps_other_languages_without_scoring_again(headwater, corpus, tmp_path):
-    assert headwater("curate", f"--human=a={corpus}/human.jsonl", f"--output={tmp_path}/out", SCORERS).code == 0
-    ran = headwater("remix", f"--scored={tmp_path}/out/scored", f"--output={tmp_path}/german", "--keep_languages", "de")
-    assert ran.code == 0, ran.err
+def test_a_remix_keeps_other_languages_without_scoring_again(headwater, english, tmp_path):
+    ran = headwater("remix", f"--scored={english}/scored", f"--output={tmp_path}/german", "--keep_languages", "de")
+    assert ran.code == 0 and "unwanted_language" in ran.out, ran.err
     ids = {row["id"] for row in published(tmp_path / "german").to_pylist()}
     assert ids and all(name.startswith("de-") for name in ids)
 

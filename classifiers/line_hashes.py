@@ -1,7 +1,7 @@
 """Hashes of a text's lines, paragraphs or spans of three sentences: what repeated lines are found by across documents.
 
 Two units are equal where their words are, in order and lower-cased: punctuation, symbols, case and white space do not count, numbers do. A
-unit without a word is none. About 3 microseconds a text of 300 words, since the words are split already.
+unit without a word is none. About 11 microseconds a text of 330 words in nine lines, 15 for spans of sentences; the words are split already.
 
 *Source:* lines and paragraphs: Wenzek et al. 2020, "CCNet" (arXiv 1911.00359), section 3.2, which folds digits as well; spans of three
 sentences: Raffel et al. 2020 (JMLR 21:140), section 2.2, and datatrove 0.10 (`SentDedup`), as FineWeb ran it.

@@ -254,7 +254,9 @@ class _Repeated:
     """The n-grams that more than one excerpt holds, numbered from 0."""
 
     excerpts: int
+    """Excerpts in all."""
     grams: int
+    """N-grams that are repeated."""
     held: np.ndarray
     """int64: n-gram, once for each excerpt that holds it."""
     holder: np.ndarray

@@ -4,8 +4,8 @@ human_share<0.5                 below one half
 compression_ratio>+15%          more than 15 % above that of the last cycle
 tail_coverage<-10%@spring       more than 10 % below that of cycle `spring`
 
-A figure that is taken on a sample has an interval, and so has its change: a change trips only if all of its interval lies beyond the limit, so that texts
-which are merely others trip nothing. The interval's ends stand beside a figure as FIGURE.low and FIGURE.high; one without is exact.
+A figure that is taken on a sample has an interval, and so has its change: a change trips only if it is also more than chance makes once in a thousand times, so
+that texts which are merely others trip nothing. The interval's ends stand beside a figure as FIGURE.low and FIGURE.high; one without is exact.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from pipeline.errors import AlarmTripped, UsageError
 
+SURE = 3.29 / 1.96
+"""Half-width of an interval of 99.9 % over that of one of 95 %, which figures have: how sure a change must be."""
 _GRAMMAR = re.compile(r"\s*(?P<figure>\w+)\s*(?P<side>[<>])\s*(?P<limit>[+-]?\d+(?:\.\d*)?|[+-]?\.\d+)(?P<percent>%?)\s*(?:@\s*(?P<cycle>\S.*?))?\s*")
 _SHAPE = (
     "FIGURE<LIMIT or FIGURE>LIMIT, such as 'human_share<0.5', or against an earlier cycle 'compression_ratio>+15%' or 'compression_ratio>+15%@CYCLE'"
@@ -42,19 +44,19 @@ class Alarm:
     """The cycle compared to; None: the last one."""
 
     def trips_surely(self, figures: Mapping[str, float], before: Mapping[str, float]) -> bool:
-        """Whether the figure's change against the mapping `before` crosses the limit, even at the near end of its interval. Relative alarms only.
+        """Whether the figure's change against the mapping `before` crosses the limit and is more than chance makes. Relative alarms only.
 
-        The near end of value - (1 + limit) * before, of two independent estimates, lies the root of the sum of their squared distances to their
-        own near ends away. *Source:* Zou and Donner 2008, "Construction of confidence limits about effect measures", section 2 (MOVER).
+        The near end of the difference of two independent estimates lies the root of the sum of their squared distances to their own near ends
+        away; `SURE` times that must not reach back to no change (or to the limit, where the limit itself lies on that side).
+        *Source:* Zou and Donner 2008, "Construction of confidence limits about effect measures", section 2 (MOVER).
         """
         name = self.figure
         near, far = (f"{name}.low", f"{name}.high") if self.above else (f"{name}.high", f"{name}.low")
         value, earlier = figures[name], before[name]
         if not self.trips(value, earlier):
             return False
-        scale = abs(1 + self.limit) if earlier else 1.0
-        doubt = math.hypot(value - figures.get(near, value), scale * (before.get(far, earlier) - earlier))
-        return abs(value - earlier * (1 + self.limit)) > doubt
+        unmoved = earlier * (1 + (min if self.above else max)(0.0, self.limit))
+        return abs(value - unmoved) > SURE * math.hypot(value - figures.get(near, value), before.get(far, earlier) - earlier)
 
     def trips(self, value: float, before: float | None) -> bool:
         """Whether `value` crosses the limit; `before` is the earlier cycle's, which a relative limit needs. Against 0 any change is endless."""

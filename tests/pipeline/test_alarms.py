@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline.alarms import Alarm, attribute, check_cycles, evaluate, parse_alarm, raise_tripped
+from pipeline.alarms import SURE, Alarm, attribute, check_cycles, evaluate, parse_alarm, raise_tripped
 from pipeline.errors import AlarmTripped, UsageError
 
 FIGURES = ("human_share", "compression_ratio", "distinct_2")
@@ -110,8 +110,10 @@ def test_doubt_only_ever_keeps_an_alarm_from_tripping(side, change, value, befor
     assert not surely or alarm.trips(value, before)
     assert alarm.trips_surely({"distinct_2": value}, {"distinct_2": before}) == alarm.trips(value, before)
     if half == 0:
-        # Against an exact figure of now, the earlier one's near end decides alone.
-        assert surely == (alarm.trips(value, before) and abs(value - (1 + alarm.limit) * before) > abs(1 + alarm.limit) * half_before)
+        # Against an exact figure of now, the earlier one's interval decides alone.
+        towards = min(0, alarm.limit) if alarm.above else max(0, alarm.limit)
+        moved, doubt = abs(value - (1 + towards) * before), SURE * half_before
+        assert surely == (alarm.trips(value, before) and moved > doubt) or moved == pytest.approx(doubt)
     assert not surely or alarm.trips_surely(sampled("distinct_2", value, half / 2), then)
 
 

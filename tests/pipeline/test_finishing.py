@@ -172,7 +172,10 @@ def test_exit_codes_are_distinct_and_documented_in_the_tree():
 
 
 def test_every_folder_of_a_run_is_published_or_deleted(folders):
-    named = {name for name, value in vars(Folders).items() if isinstance(value, property)}
-    assert named == {*PUBLISHED, *WORK, "manifest", "card", "refusal"}
+    named = {name: getattr(folders, name) for name, value in vars(Folders).items() if isinstance(value, property)}
+    files = {named.pop(name) for name in ("manifest", "card", "refusal")}
+    places = {os.path.relpath(path, folders.root).split(os.sep)[0] for path in [*named.values(), folders.deciding("any")]}
+    assert places | {"evaluation"} == {*PUBLISHED, *WORK}
+    assert all(os.path.dirname(path) == folders.root for path in files)
     assert not set(PUBLISHED) & set(WORK)
     assert recipe().mix.human_quota == Fraction(1, 2)

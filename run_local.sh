@@ -19,7 +19,7 @@ case "${1:-demo}" in
     shift
     install test "[test,gcp]"
     .venv/bin/python -m ruff check .
-    exec .venv/bin/python -m pytest "$@"
+    exec .venv/bin/python -m pytest -n logical --maxprocesses 4 "$@"
     ;;
   demo)
     install run ""

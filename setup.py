@@ -12,6 +12,7 @@ TEST = [
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",
     "ruff>=0.8",
 ]
 GCP = ["apache-beam[gcp]>=2.77,<2.80"]

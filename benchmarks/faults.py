@@ -42,10 +42,12 @@ def rules_of() -> tuple[list[Rule], list[Rule]]:
     fields = {scorer.name: set(scorer.fields.names) for scorer in make_scorers(ScoreSettings(scorers=SCORERS))}
     web, faults = [], []
     for name, table in default_tables()["rules"].items():
+        if table.get("field") not in set().union(*fields.values()):
+            continue
         rule = Rule(name=name, **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "enabled"})
         if rule.field in fields["synthetic_faults"]:
             faults.append(rule)
-        elif any(rule.field in names for names in fields.values()):
+        else:
             web.append(rule)
     return web, faults
 

@@ -179,7 +179,7 @@ def remove_folder(folder: str) -> None:
     """Deletes a staging folder and all in it, if it is there."""
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    elif beam_filesystems().match([join_path(folder, "*")])[0].metadata_list:
+    elif beam_filesystems().match([join_path(folder, "**")])[0].metadata_list:
         beam_filesystems().delete([folder])
 
 

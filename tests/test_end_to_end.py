@@ -94,7 +94,8 @@ def test_published_columns_are_typed_and_other_columns_survive(headwater, tmp_pa
     assert headwater("curate", f"--human=a={path}", f"--output={output}", WITHOUT_DETECTOR).code == 0
     table = published(output)
     assert not any(pa.types.is_null(field.type) for field in table.schema)
-    assert json.loads(table["extra"][0].as_py())["licence"] == "CC0"
+    assert table["licence"][0].as_py() == "CC0"
+    assert json.loads(table["extra"][0].as_py())["stars"] == 5
     assert set(table["origin"].to_pylist()) == {"human"} and set(table["declared_origin"].to_pylist()) == {"human"}
 
 

@@ -73,7 +73,7 @@ def wait_until(condition, seconds: float = 120) -> None:
 
 MOMENTS = {
     "scoring": lambda staging: any(staging.glob("scored/*.parquet")),
-    "deciding": lambda staging: any(staging.glob("judged/*.arrow")),
+    "deciding": lambda staging: any(staging.glob("deciding/judged/*.arrow")),
     "publishing": lambda staging: any(staging.glob("kept/*.arrow")),
 }
 

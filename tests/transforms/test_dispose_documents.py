@@ -58,6 +58,7 @@ def decided(tmp_path):
         "partner_cycle": [None] * N,
         "generation": [None] * N,
         "fresh": [None] * N,
+        "semantic_cluster": [None] * N,
     }
     table = pa.table({field.name: pa.array(columns[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
     return write_decisions(table, ScoredShard("scored.parquet", path, N, 5), str(tmp_path / "near"))

@@ -72,7 +72,8 @@ def test_documents_keep_text_and_values(tmp_path):
     path.write_bytes(json_lines({"id": 1, "text": "été\r\n\0x", "label": "machine", "n": {"b": 1, "a": [None]}, "date": "2020-01-01"}))
     assert read_file(path, None).only == {
         "id": "1", "text": "été\r\n\0x", "messages": None, "origin": "synthetic", "source": "books", "generator": None, "generation": None, "parents": None,
-        "created_at": datetime(2020, 1, 1, tzinfo=UTC), "task": None, "declared_language": None, "licence": None, "consent": None, "extra": '{"n":{"a":[null],"b":1}}', "location": f"{path}:1",
+        "created_at": datetime(2020, 1, 1, tzinfo=UTC), "task": None, "declared_language": None,
+            "licence": None, "consent": None, "extra": '{"n":{"a":[null],"b":1}}', "location": f"{path}:1",
     }  # fmt: skip
 
 

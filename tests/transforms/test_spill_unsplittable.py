@@ -192,7 +192,10 @@ def test_a_csv_that_breaks_inside_a_quote_loses_one_row_not_two(tmp_path):
         assert found.letter.reason is DeadReason.TRUNCATED_FILE
 
 
-@pytest.mark.parametrize("data", [b"", b"not compressed", gzip.compress(b'{"text": "a"}\n')[:-3]])
+CUT_SHORT = gzip.compress(b'{"text": "a"}\n', mtime=0)[:-3]
+
+
+@pytest.mark.parametrize("data", [b"", b"not compressed", CUT_SHORT], ids=["empty", "unpacked", "cut_short"])
 def test_a_file_that_breaks_before_its_first_record_is_one_dead_letter(tmp_path, data):
     (tmp_path / "good.jsonl").write_bytes(json_lines({"text": "t"}))
     path = tmp_path / "bad.jsonl.gz"

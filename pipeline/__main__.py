@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         parsed = parse_arguments(arguments)
+        if parsed.command in ("ledger", "diff") or (parsed.command == "plan" and parsed.sweep):
+            # These start no pool that would switch it on again, and may run long.
+            gc.enable()
         if parsed.command == "ledger":
             from pipeline.ledger_commands import run_ledger_command
 

@@ -6,6 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.__main__ import main
 from pipeline.recipe import load_recipe
 from pipeline.shuffle_size import MOST_PIECES, UNKNOWN_PIECES, pieces_of_shards, pieces_of_splits, size_shuffles
 from tests.conftest import WITHOUT_DETECTOR, inputs
@@ -58,6 +59,13 @@ def test_what_is_published_does_not_depend_on_the_pieces(headwater, corpus, tmp_
         assert ran.code == 0, ran.err
         digests.add(json.loads((out / "manifest.json").read_text())["digest"])
     assert len(digests) == 1
+
+
+def test_what_starts_no_pool_collects_garbage_while_it_runs(monkeypatch, tmp_path):
+    collecting = []
+    monkeypatch.setattr("pipeline.diff.run_diff", lambda parsed: collecting.append(gc.isenabled()))
+    assert main(["diff", str(tmp_path), str(tmp_path)]) == 0
+    assert collecting == [True]
 
 
 def test_garbage_is_collected_again_once_a_command_has_ended(headwater, tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from classifiers.detectors import check_device
 from classifiers.scorers import ScoreSettings
 from pipeline.errors import UsageError
-from pipeline.options import default_workers
+from pipeline.flag_groups import default_workers
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:

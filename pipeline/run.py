@@ -25,15 +25,17 @@ from pipeline.decontamination import check_evaluation, place_index, read_sets
 from pipeline.demo import write_demo_inputs
 from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
 from pipeline.finishing import now
+from pipeline.flag_groups import IN_MEMORY_RUNNER, default_workers
 from pipeline.folders import Folders
 from pipeline.funnel import print_funnel
 from pipeline.inference import detector_version, inference_of
 from pipeline.job import Job
 from pipeline.lean_imports import import_beam_for_local_files
-from pipeline.options import IN_MEMORY_RUNNER, default_workers, fields_of, inputs_of, overrides_of
+from pipeline.options import fields_of, inputs_of
 from pipeline.progress import RunProgress
 from pipeline.publishing import published_run, stage_output
 from pipeline.recipe import Recipe, check_rule_sources, default_tables, load_recipe
+from pipeline.recipe_flags import overrides_of
 from pipeline.run_facts import RunFacts
 from pipeline.shuffle_size import pieces_of_shards, pieces_of_splits, size_shuffles
 from transforms.inputs import InputError

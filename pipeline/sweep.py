@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UsageError
-from pipeline.options import RECIPE_FLAGS
+from pipeline.recipe_flags import recipe_flags
 from transforms.storage import write_whole
 from transforms.sweep_mix import MixFigures
 
@@ -62,7 +62,7 @@ def parse_sweep(text: str) -> Sweep:
     shown = shown.strip()
     if not shown or not equals or not given.strip():
         raise UsageError(f"--sweep={text}: must be KEY=FROM:TO:STEP or KEY=A,B,..., such as human_quota=0.3:0.9:0.1")
-    flags = {flag.flag: flag.key for group in RECIPE_FLAGS.values() for flag in group}
+    flags = {flag.flag: flag.key for flag in recipe_flags()}
     parts = given.split(":")
     values = _range(text, parts) if len(parts) == 3 and "/" not in given else tuple(value.strip() for value in given.split(","))
     if not all(values) or len(set(values)) < len(values):

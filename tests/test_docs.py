@@ -18,8 +18,9 @@ from classifiers.scorers import SCORER_NAMES, ScoreSettings, _fields_of
 from pipeline import errors
 from pipeline.finishing import RunCatalog, RunFacts
 from pipeline.manifest import build_manifest
-from pipeline.options import RECIPE_FLAGS, SCORE_FLAGS, make_parser, parse_arguments
+from pipeline.options import make_parser, parse_arguments
 from pipeline.recipe import RULE_KEYS, default_tables, load_recipe
+from pipeline.recipe_flags import recipe_flags
 from transforms.dead_letters import DeadLetter
 from transforms.dispose_documents import PUBLISHED_SCHEMA, REJECTED_SCHEMA
 from transforms.inputs import FIELD_ALIASES
@@ -115,7 +116,7 @@ def test_every_flag_is_documented_with_the_commands_that_take_it():
 
 def test_every_flag_names_the_recipe_key_that_it_sets():
     documented = {flag: row["sets"].strip("`") for flag, row in rows(page("docs/options.md"), "flag").items() if "sets" in row}
-    in_code = {f"--{flag.flag}": flag.key for group in (*RECIPE_FLAGS.values(), SCORE_FLAGS) for flag in group}
+    in_code = {f"--{flag.flag}": flag.key for flag in recipe_flags()}
     assert documented == in_code
 
 

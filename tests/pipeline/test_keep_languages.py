@@ -5,8 +5,9 @@ import pytest
 from classifiers.language import LanguageScorer, known_languages
 from classifiers.text_batch import TextBatch
 from pipeline.errors import UsageError
-from pipeline.options import overrides_of, parse_arguments
+from pipeline.options import parse_arguments
 from pipeline.recipe import load_recipe
+from pipeline.recipe_flags import overrides_of
 from tests.conftest import published, rejected
 from tests.texts import documents, prose, write_jsonl
 

@@ -8,18 +8,10 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloud
 
 from pipeline.beam_flags import beam_options
 from pipeline.errors import UsageError
-from pipeline.options import (
-    IN_MEMORY_RUNNER,
-    INPUT_FLAGS,
-    RECIPE_FLAGS,
-    SCORE_FLAGS,
-    default_workers,
-    fields_of,
-    inputs_of,
-    overrides_of,
-    parse_arguments,
-)
+from pipeline.flag_groups import IN_MEMORY_RUNNER, INPUT_FLAGS, default_workers
+from pipeline.options import fields_of, inputs_of, parse_arguments
 from pipeline.recipe import default_tables, load_recipe
+from pipeline.recipe_flags import overrides_of, recipe_flags
 from transforms.inputs import FIELD_ALIASES
 from transforms.records import Origin
 
@@ -135,7 +127,7 @@ def test_without_flags_nothing_is_overridden():
 
 def test_every_flag_of_the_recipe_names_a_key_that_exists():
     tables = default_tables()
-    for flag in (*(flag for group in RECIPE_FLAGS.values() for flag in group), *SCORE_FLAGS):
+    for flag in recipe_flags():
         section, key = flag.key.split(".")
         assert key in tables[section], flag.flag
 

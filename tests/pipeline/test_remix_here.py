@@ -12,8 +12,8 @@ import pytest
 
 from pipeline import run
 from pipeline.__main__ import main
+from pipeline.flag_groups import IN_MEMORY_RUNNER
 from pipeline.folders import Folders
-from pipeline.options import IN_MEMORY_RUNNER
 from pipeline.run import needs_no_beam
 from tests.conftest import WITHOUT_DETECTOR, inputs, published, rejected
 

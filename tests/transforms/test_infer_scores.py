@@ -17,7 +17,7 @@ from classifiers.cascade import CascadeDetector, CascadeSettings
 from classifiers.detectors import CascadeWork
 from classifiers.scorers import ScoreSettings, without_detector
 from classifiers.text_batch import TextBatch
-from pipeline.options import IN_MEMORY_RUNNER
+from pipeline.flag_groups import IN_MEMORY_RUNNER
 from tests.classifiers.fake_detectors import WordShareDetector
 from tests.texts import documents, write_jsonl
 from transforms.infer_scores import (

@@ -46,7 +46,7 @@ class MixBounds:
     """The cuts of a mix over steps."""
 
     least_human: Cut
-    """Human: the reserved ones, and the fresh ones that carry those of them that are not fresh."""
+    """Human: the reserved ones, as far as the size lets them in, and the fresh ones that carry those of them that are not fresh."""
     within_size: Cut
     """Other: what its share of the size limits lets in, beside `least_human`."""
     within_fresh: Cut
@@ -94,6 +94,9 @@ def bound_mix(human: Steps, other: Steps, settings: MixSettings, order: HumanOrd
     most_fresh = _fresh_limit(human, settings, order)
     whole = tighter(wanted, most_fresh) if settings.fresh_share_of == "all" else wanted
     least = _carriers(human, settings, order)
+    # Reserved documents that no size lets in carry nothing.
+    fitting = human.cut(wanted, wanted)
+    least = Cut(min(least.low, fitting.low), min(least.high, fitting.high))
     shards = (0, 0)
 
     def fill(cut: Cut, size: Limit = whole, most: Limit = most_fresh) -> Cut:

@@ -69,6 +69,13 @@ def test_in_every_unit_quota_sizes_and_fresh_share_hold_whatever_is_reserved(par
     assert tokens is None or total.tokens <= tokens
 
 
+def test_a_reserved_document_that_no_size_lets_in_carries_no_other_text():
+    mix = MixSettings(human_quota=Fraction(0), min_fresh_human=Fraction(1, 3), fresh_share_of="all", max_tokens=1, num_shards=1, on_shortage="shrink")
+    two_tokens, none = np.array([[1, 2, 1]]), np.array([[1, 0, 1]])
+    assert plan_mix(two_tokens, none, mix, 1, (1, 0)).selected.documents == 0
+    assert plan_mix(np.concatenate([none, two_tokens]), none, mix, 2, (2, 0)).selected.documents == 2
+
+
 @given(
     classes(), QUOTAS, FRESH.filter(bool), st.sampled_from(["human", "all"]), st.sampled_from(UNITS), SIZES, st.lists(st.integers(1, 4), min_size=1)
 )

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from classifiers.calibration import LengthThresholds
 from pipeline.folders import Folders
 from pipeline.recipe import Recipe
+from transforms.find_tops import TopFound
 from transforms.records import ScoredShard
 from transforms.storage import join_path, open_binary, write_whole
 
@@ -25,7 +26,8 @@ KEY_FILE = "key.json"
 
 
 def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
-    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules], [dedup], [caps] and [decontaminate], and the detector's thresholds."""
+    """SHA-256 of all that decides before the mix: sections [score], [origin], [rules], [keep_top], [dedup], [caps] and [decontaminate], and the
+    detector's thresholds."""
     decisive = {
         "format": FORMAT,
         "score": recipe.tables["score"],
@@ -36,13 +38,22 @@ def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
         "caps": repr(recipe.caps),
         "thresholds": None if thresholds is None else [thresholds.calibration_digest, repr(thresholds.thresholds), repr(thresholds.edges)],
     }
+    if recipe.tops:
+        decisive["keep_top"] = [[repr(top) for top in recipe.tops], recipe.mix.seed]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def write_key(folders: Folders, key: str, shards: Sequence[ScoredShard]) -> None:
-    """Leaves the key and the shards that it holds for beside the decision files."""
+def write_key(folders: Folders, key: str, shards: Sequence[ScoredShard], tops: Sequence[TopFound] = ()) -> None:
+    """Leaves the key, the shards that it holds for, and the thresholds of best shares beside the decision files."""
+    found = {"key": key, "shards": [[shard.name, shard.num_rows] for shard in shards], "keep_top": [one.stored() for one in tops]}
     with write_whole(join_path(folders.decided, KEY_FILE)) as file:
-        file.write(json.dumps({"key": key, "shards": [[shard.name, shard.num_rows] for shard in shards]}).encode())
+        file.write(json.dumps(found).encode())
+
+
+def recall_tops(decided: str) -> tuple[TopFound, ...]:
+    """The thresholds of best shares that the decisions in the folder `decided` were made by."""
+    with contextlib.closing(open_binary(join_path(decided, KEY_FILE))) as file:
+        return tuple(TopFound.recall(stored) for stored in json.loads(file.read()).get("keep_top", ()))
 
 
 def find_decided(scored: str, names: Sequence[str], key: str) -> str | None:

@@ -26,6 +26,7 @@ from pipeline.recipe import Recipe, check_rule_sources
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
 from transforms.count_unlabelled import add_unlabelled
+from transforms.find_tops import TopFound
 from transforms.place_mix import MixCuts
 from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
@@ -107,6 +108,7 @@ def finish_run(
     recipe: Recipe,
     folders: Folders,
     write: bool,
+    tops: Sequence[TopFound] = (),
 ) -> str:
     """Checks the books and the quota on the files as written, writes the manifest and the card, and publishes.
 
@@ -133,7 +135,7 @@ def finish_run(
             memory.abandon()
         refuse(BooksDoNotBalance(f"the books do not balance, nothing was published: {'; '.join(faults)}. This is a defect of Headwater."), folders)
     scorers = {"scorers": {}, **json.loads(catalog.scored_by)}
-    manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, finished_at=now())
+    manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, tops, finished_at=now())
     report: dict = {}
     if memory:
         report = memory.report(facts, recipe, counts)
@@ -147,7 +149,7 @@ def finish_run(
     if not write:
         return folders.manifest
     if facts.mode == "curate":
-        write_key(folders, facts.decision_key, catalog.shards)
+        write_key(folders, facts.decision_key, catalog.shards, tops)
     else:
         remove_folder(folders.decided)
     with write_whole(folders.card) as file:

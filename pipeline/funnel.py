@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +31,7 @@ def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) ->
     console.print()
     for sentence in manifest["mix"]["sentences"]:
         console.print(sentence, highlight=False, soft_wrap=True)
-    for sentence in (*evaluation_sentences(manifest), *prevalence_sentences(manifest)):
+    for sentence in (*top_sentences(manifest), *evaluation_sentences(manifest), *prevalence_sentences(manifest)):
         console.print(sentence, highlight=False, soft_wrap=True)
     console.print(quota_sentence(manifest), style="bold", highlight=False, soft_wrap=True)
 
@@ -49,7 +50,7 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
         for verified, count in account["published"].items():
             published[origin] += count
             as_origin.setdefault(verified, Counter())[origin] += count
-    stages = ("unreadable", "origin", "contamination", "rules", "exact_duplicates", "key_duplicates", "near_duplicates")
+    stages = ("unreadable", "origin", "contamination", "rules", "keep_top", "exact_duplicates", "key_duplicates", "near_duplicates")
     stages = (*stages, "semantic_duplicates", "repeated_lines", "caps", "ledger", "mix")
     lines = [("bold", "read", read)]
     for (stage, reason), counts in sorted(rows.items(), key=lambda item: (stages.index(item[0][0]), -sum(item[1].values()), item[0][1])):
@@ -58,6 +59,18 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
     lines.append(("bold", "published", published))
     lines += [("dim", f"  as {verified}", counts) for verified, counts in sorted(as_origin.items())]
     return lines
+
+
+def top_sentences(manifest: Mapping[str, Any]) -> list[str]:
+    """A sentence for each threshold of a best share."""
+    said = []
+    for one in manifest.get("keep_top", ()):
+        where = f" of {one['name'].partition('@')[2]} {one['group'] or '(none)'}" if "@" in one["name"] else ""
+        limit = "some without a score stay" if one["threshold"] is None else f"threshold {one['threshold']:.6g}"
+        said.append(
+            f"best {float(Fraction(one['share']) * 100):.6g}% by {one['field']}{where}: {one['kept']:,} of {one['documents']:,} documents, {limit}"
+        )
+    return said
 
 
 def quota_sentence(manifest: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from apache_beam.pvalue import AsSingleton
 
 from classifiers.scorers import without_detector
 from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER
+from pipeline.decided import recall_tops
 from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.job import Job
 from transforms.balance_books import add_counts
@@ -20,6 +21,7 @@ from transforms.dispose_documents import ShardDisposed, dispose_shard
 from transforms.find_repeated_lines import FindRepeatedLines
 from transforms.inputs import Split
 from transforms.judge_documents import judge_shard
+from transforms.keep_top import KeepTop
 from transforms.mix_to_quota import PlanMix
 from transforms.pool_steps import PoolDo, key_by_shard
 from transforms.records import DecidedShard, Reason, ScoredShard, Stage
@@ -37,7 +39,7 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
     catalog = scored | "ListShards" >> beam.combiners.ToList() | "AdmitRun" >> beam.Map(admit_run, job.recipe, job.folders)
     shards = catalog | "EachShard" >> beam.FlatMap(lambda run: run.shards).with_output_types(ScoredShard) | "SpreadShards" >> beam.Reshuffle()
 
-    decided = shards | "Decide" >> Decide(job)
+    decided, tops = shards | "Decide" >> Decide(job)
     lineage = None
     if job.ledger:
         # Imported here: a run without memory needs none of it.
@@ -66,6 +68,7 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
             job.recipe,
             job.folders,
             job.write,
+            tops,
         )
     )
 
@@ -100,7 +103,8 @@ class Score(beam.PTransform):
 
 
 class Decide(beam.PTransform):
-    """Scored shards -> decided shards: origins verified, rules applied, duplicates marked; or as an earlier run decided."""
+    """Scored shards -> (decided shards, thresholds of best shares as an argument of a step): origins verified, rules applied, best shares kept,
+    duplicates marked; or as an earlier run decided."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -108,10 +112,11 @@ class Decide(beam.PTransform):
     def expand(self, shards):
         recipe, folders, dedup = self._job.recipe, self._job.folders, self._job.recipe.dedup
         if self._job.decided:
-            return shards | "RecallDecisions" >> _pool(PoolDo("recall", recall_decisions, self._job.decided), DecidedShard)
+            recall = PoolDo("recall", recall_decisions, self._job.decided)
+            return shards | "RecallDecisions" >> _pool(recall, DecidedShard), recall_tops(self._job.decided) if recipe.tops else ()
         clusters = any(key == NEAR_CLUSTER for key, _ in recipe.caps.most)
         meanings = dedup.semantic or any(key == SEMANTIC_CLUSTER for key, _ in recipe.caps.most)
-        optional = {"exact": dedup.exact, "key": dedup.key, "near": dedup.near, "meanings": meanings, "semantic": dedup.semantic}
+        optional = {"top": recipe.tops, "exact": dedup.exact, "key": dedup.key, "near": dedup.near, "meanings": meanings, "semantic": dedup.semantic}
         optional |= {"lines": dedup.max_repeated_line_share < 1}
         steps = [*(name for name, runs in optional.items() if runs), *(f"cap-{number}" for number in range(len(recipe.caps.most)))]
         # The last step that runs leaves its files where a later remix finds them.
@@ -119,6 +124,10 @@ class Decide(beam.PTransform):
         judged = (recipe.rules, self._job.thresholds, recipe.origin.reject_disputed, places["judged"], recipe.contamination, dedup.quality_field)
         judge = PoolDo("judge", judge_shard, *judged)
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
+        tops = ()
+        if recipe.tops:
+            decided, thresholds = decided | "KeepTop" >> KeepTop(recipe.tops, recipe.mix.seed, places["top"])
+            tops = AsSingleton(thresholds)
         if dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)
             decided = (decided, found) | "RejectExact" >> RejectDuplicates(Stage.EXACT, Reason.EXACT_DUPLICATE, 1.0, places["exact"])
@@ -163,7 +172,7 @@ class Decide(beam.PTransform):
             kept = folders.clusters if key == NEAR_CLUSTER else None
             found = decided | f"Cap{number}" >> CapKeys(key, most, recipe.caps.origins, num_partitions=dedup.partitions, clusters=kept)
             decided = (decided, found) | f"RejectCap{number}" >> RejectDuplicates(Stage.CAPS, Reason.OVER_CAP, most, places[f"cap-{number}"])
-        return decided
+        return decided, tops
 
 
 class RejectDuplicates(beam.PTransform):

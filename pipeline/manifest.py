@@ -14,6 +14,7 @@ from pipeline.prevalence import estimate_prevalence
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import Account
+from transforms.find_tops import TopFound
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
 from transforms.write_shards import ShardWritten
@@ -32,6 +33,7 @@ def build_manifest(
     plan: MixPlan,
     written: Sequence[ShardWritten],
     scored: Mapping[str, Any],
+    tops: Sequence[TopFound] = (),
     *,
     finished_at: str,
 ) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def build_manifest(
             "smallest_shard_share": min(shares, default=None),
         },
         "published": {name: {"human": human, "all": total} for name, human, total in totals},
+        "keep_top": [_top(one) for one in tops],
         "reserve": [asdict(group) for group in plan.reserved],
         "accounts": [_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,
@@ -106,6 +109,11 @@ def _published_units(counts: Counts, *, human_too: bool) -> list[tuple[str, int,
         (name, sum(units[place] for origin, units in published if origin in human_origins), sum(units[place] for _, units in published))
         for place, name in enumerate(("documents", "tokens", "bytes"))
     ]
+
+
+def _top(found: TopFound) -> dict[str, Any]:
+    share = {"name": found.top.name, "share": str(found.top.share), "field": found.top.field, "group": found.group}
+    return share | {"documents": found.documents, "kept": found.kept, "threshold": found.threshold}
 
 
 def _account(account: Account) -> dict[str, Any]:

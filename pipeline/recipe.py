@@ -27,6 +27,7 @@ from transforms.apply_rules import Rule, check_rule_fields
 from transforms.find_contaminated import ContaminationLimits
 from transforms.mix_settings import MixSettings
 from transforms.records import DOCUMENT_SCHEMA
+from transforms.top_settings import TopShare, parse_tops
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Recipe:
     """Section [origin]."""
     rules: tuple[Rule, ...]
     """The enabled rules, in order."""
+    tops: tuple[TopShare, ...]
+    """Section [keep_top]."""
     dedup: DedupSettings
     """Section [dedup]."""
     caps: CapSettings
@@ -64,6 +67,7 @@ class Recipe:
         """
         canonical = {section: _canonical(table) for section, table in self.tables.items()}
         canonical["mix"] |= {"human_quota": str(self.mix.human_quota)}
+        canonical["keep_top"] = {top.name: str(top.share) for top in self.tops}
         canonical["order"] = [rule.name for rule in self.rules]
         return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
@@ -130,6 +134,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             score=ScoreSettings(**score, evaluation=evaluation_of(tables["decontaminate"])),
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
+            tops=parse_tops(tables.get("keep_top", {})),
             dedup=DedupSettings(**tables["dedup"]),
             caps=CapSettings.of(tables.get("caps", {})),
             ledger=LedgerSettings(**tables["ledger"]),
@@ -143,6 +148,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         known = rule_schema(recipe.score, columns)
         check_rule_fields(recipe.rules, known)
         check_quality_field(recipe.dedup.quality_field, known)
+        check_tops(recipe.tops, known)
         for field in recipe.mix.reserve_fields:
             require("reserve", field, field in known.names, "a column that was scored; add the scorer that makes it, or leave the reserve out")
     except (ValueError, TypeError) as error:
@@ -159,6 +165,16 @@ def check_quality_field(field: str, known: pa.Schema) -> None:
         return
     numeric = field in known.names and (pa.types.is_floating(known.field(field).type) or pa.types.is_integer(known.field(field).type))
     require("dedup.quality_field", field, numeric, "a score of numbers; add the scorer that makes it, or set quality")
+
+
+def check_tops(tops: Iterable[TopShare], known: pa.Schema) -> None:
+    """Raises ValueError for a share of what is no score of numbers, or within a column that is not there."""
+    for top in tops:
+        numbers = [field.name for field in known if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+        if top.field not in numbers:
+            raise ValueError(f"keep_top.{top.name}: no scorer makes a number {top.field!r}{_nearest(top.field, numbers)}")
+        if top.group not in ("", "origin", *known.names):
+            raise ValueError(f"keep_top.{top.name}: {top.group!r} was not scored; add the scorer that makes it, or leave it out")
 
 
 def rule_schema(settings: ScoreSettings, columns: pa.Schema | None = None) -> pa.Schema:
@@ -251,6 +267,11 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
             raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(RULE_KEYS[key[2]])]}")
         tables["rules"].setdefault(key[1], {})[key[2]] = value
         return
+    if len(key) == 1:
+        raise UsageError(f"{where}: {dotted}: names a section; write {dotted}.KEY, such as {_example(tables, section)}")
+    if section == "keep_top":
+        tables.setdefault(section, {})[".".join(key[1:])] = value
+        return
     if section == "reserve":
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
@@ -297,6 +318,11 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _example(tables: Mapping[str, Any], section: str) -> str:
+    own = {"rules": "rules.top_2gram.max", "reserve": "reserve.task.support", "keep_top": "keep_top.quality"}
+    return own.get(section) or f"{section}.{next(iter(tables[section]))}"
 
 
 def _fraction(value: Any) -> Fraction:

@@ -45,13 +45,18 @@ class TableFlag:
     """A value that works."""
     help: str
     """What it does, with its unit."""
+    is_share: bool = False
+    """Whether values are shares rather than whole numbers; `KEY=SHARE@GROUP` then means `KEY@GROUP=SHARE`."""
 
-    def parse(self, text: str) -> tuple[str, int]:
+    def parse(self, text: str) -> tuple[str, int | str]:
         """Dotted key and value of one argument. Raises UsageError."""
-        key, equals, number = text.rpartition("=")
-        if not key or not equals or not number.isdigit():
+        key, equals, value = text.rpartition("=")
+        if not key or not equals or not (value if self.is_share else value.isdigit()):
             raise UsageError(f"--{self.flag}={text}: must be {self.metavar}, such as {self.example}")
-        return f"{self.section}.{key}", int(number)
+        if not self.is_share:
+            return f"{self.section}.{key}", int(value)
+        share, at, group = value.partition("@")
+        return f"{self.section}.{key}{at}{group}", share
 
 
 DROPPED, MEMORY = "what is dropped", "memory across training cycles"
@@ -94,6 +99,15 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
         RecipeFlag("reject_disputed", "origin.reject_disputed", "reject text declared human that the detector disputes, or publish it as not human"),
     ),
     DROPPED: (
+        TableFlag(
+            "keep_top",
+            "keep_top",
+            "FIELD[@GROUP]=SHARE",
+            "quality=10% or quality@language=10%",
+            "keep the best share, by a score, of what passes the rules, or of each value of GROUP, such as quality=10%% or quality@language=10%%; "
+            "[keep_top] of the recipe; repeatable",
+            is_share=True,
+        ),
         RecipeFlag("decontaminate", "decontaminate.sets", "NAME=GLOB: evaluation set that the corpus is kept free of; repeatable", repeatable=True),
         RecipeFlag("decontaminate_fields", "decontaminate.fields", "fields of evaluation sets that hold text, with commas, such as question,answer"),
         RecipeFlag("min_contaminated_ngrams", "decontaminate.min_ngrams", "n-grams of evaluation sets in a document from which it is rejected"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import defaultdict
 
+from pipeline.decided import recall_tops
 from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.job import Job
 from transforms.balance_books import add_counts
@@ -53,4 +54,5 @@ def remix_here(job: Job, parsed: Namespace) -> None:
     memory = None
     if job.ledger and job.write:
         memory = list_here(decided, cuts, written, job, lineage)
-    finish_run(job.facts, catalog, cuts, counts, written, memory, recipe, folders, job.write)
+    tops = recall_tops(job.decided) if recipe.tops else ()
+    finish_run(job.facts, catalog, cuts, counts, written, memory, recipe, folders, job.write, tops)

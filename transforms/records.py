@@ -74,6 +74,7 @@ class Stage(enum.StrEnum):
     ORIGIN = "origin"
     CONTAMINATION = "contamination"
     RULES = "rules"
+    TOP = "keep_top"
     EXACT = "exact_duplicates"
     KEY = "key_duplicates"
     NEAR = "near_duplicates"
@@ -89,6 +90,7 @@ class Reason(enum.StrEnum):
 
     DISPUTED_ORIGIN = "disputed_origin"
     CONTAMINATED = "contaminated"
+    BELOW_TOP = "below_top"
     EXACT_DUPLICATE = "exact_duplicate"
     DUPLICATE_KEY = "duplicate_key"
     NEAR_DUPLICATE = "near_duplicate"

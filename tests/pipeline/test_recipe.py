@@ -32,7 +32,20 @@ def refused(path=None, overrides=None) -> str:
 
 def test_the_default_recipe_is_valid_and_has_all_sections():
     recipe = load_recipe()
-    assert set(recipe.tables) == {"read", "score", "origin", "dedup", "caps", "decontaminate", "ledger", "mix", "reserve", "publish", "rules"}
+    assert set(recipe.tables) == {
+        "read",
+        "score",
+        "origin",
+        "keep_top",
+        "dedup",
+        "caps",
+        "decontaminate",
+        "ledger",
+        "mix",
+        "reserve",
+        "publish",
+        "rules",
+    }
     assert recipe.score.scorers == SCORER_NAMES
     assert [rule.name for rule in recipe.rules] == [name for name, rule in default_tables()["rules"].items() if rule.get("enabled", True)]
 

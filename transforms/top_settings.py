@@ -1,0 +1,64 @@
+"""Which best shares are kept: a score, a share, and the field within whose values the share holds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from transforms.mix_settings import RESERVE_FIELDS
+
+TOP_GROUPS = ("origin", *RESERVE_FIELDS)
+"""Fields within whose values a best share can be kept; `origin` is the verified one."""
+
+
+@dataclass(frozen=True, order=True)
+class TopShare:
+    """Of the documents that pass the rules, the best by one score stay. Raises ValueError."""
+
+    field: str
+    """The score, of which more is better."""
+    share: Fraction
+    """Share of the documents that stays, above 0 and at most 1; rounded up to whole documents."""
+    group: str = ""
+    """One of `TOP_GROUPS`: the share holds within each of its values; empty: over all documents."""
+
+    def __post_init__(self) -> None:
+        if not self.field:
+            raise ValueError(f"keep_top.{self.name}: names no score; write FIELD or FIELD@GROUP, such as quality@language")
+        if self.group and self.group not in TOP_GROUPS:
+            raise ValueError(f"keep_top.{self.name}: {self.group!r} is no group{_nearest(self.group)} After @ write one of {', '.join(TOP_GROUPS)}")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"keep_top.{self.name} = {self.share}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10")
+
+    @property
+    def name(self) -> str:
+        """FIELD or FIELD@GROUP."""
+        return f"{self.field}@{self.group}" if self.group else self.field
+
+    def kept_of(self, documents: int) -> int:
+        """How many of `documents` stay: the share of them, rounded up."""
+        return -(-documents * self.share.numerator // self.share.denominator)
+
+
+def parse_tops(table: Mapping[str, object]) -> tuple[TopShare, ...]:
+    """The shares of section [keep_top], FIELD or FIELD@GROUP -> share, sorted; those of the whole are left out. Raises ValueError."""
+    tops = (TopShare(name.partition("@")[0], parse_share(value, f"keep_top.{name}"), name.partition("@")[2]) for name, value in table.items())
+    return tuple(sorted(top for top in tops if top.share < 1))
+
+
+def parse_share(value: object, key: str) -> Fraction:
+    """`value` as the exact fraction that it says: 0.1, "0.1", "1/10" and "10%" are the same. Raises ValueError naming `key`."""
+    text = str(value).strip()
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return Fraction(text.removesuffix("%").strip()) / 100 if text.endswith("%") else Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{key} = {value!r}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10") from error
+
+
+def _nearest(group: str) -> str:
+    close = difflib.get_close_matches(group, TOP_GROUPS, 1)
+    return f"; did you mean {close[0]!r}?" if close else "."

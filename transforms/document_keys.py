@@ -113,9 +113,9 @@ def hash_keys(documents: pa.RecordBatch, keys: Sequence[str]) -> dict[str, pa.Ar
         name = f'"{key.field.partition(".")[0]}' if key.field.isascii() else ""
         mentioned = pc.or_(mentioned, pc.match_substring(documents["extra"], name))
     for row in np.flatnonzero(pc.fill_null(mentioned, False).to_numpy(zero_copy_only=False)).tolist():
-        record = _parse(documents["extra"][row].as_py())
+        record = parse_record(documents["extra"][row].as_py())
         for key in parsed:
-            values[key][row] = _find(record, key.field)
+            values[key][row] = find_value(record, key.field)
     for key in parsed:
         if key.field == PROMPT:
             values[key] = [value if question is None else question for question, value in zip(prompts, values[key], strict=True)]
@@ -129,6 +129,22 @@ def hash_value(value: Any, form: str = "value") -> int | None:
     text = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     made = FORMS[form](text) if form in FORMS else text
     return xxhash.xxh3_64_intdigest(made.encode()) if made else None
+
+
+def parse_record(text: str) -> Any:
+    """The value of one JSON text, of any depth and with whole numbers of any size."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # whole numbers over 64 bits, great depth
+
+
+def find_value(record: Any, path: str) -> Any:
+    """The value at `path` of a record: under the whole name where there is such a field, else through objects, dot by dot."""
+    if isinstance(record, dict) and path in record:
+        return record[path]
+    name, dot, rest = path.partition(".")
+    return find_value(record[name], rest) if dot and isinstance(record, dict) and name in record else None
 
 
 def is_column(key: DocumentKey, columns: Sequence[str]) -> bool:
@@ -177,21 +193,6 @@ def _hash_column(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
-
-
-def _parse(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)  # whole numbers over 64 bits, great depth
-
-
-def _find(record: Any, path: str) -> Any:
-    """The value at `path` of a record: under the whole name where there is such a field, else through objects, dot by dot."""
-    if isinstance(record, dict) and path in record:
-        return record[path]
-    name, dot, rest = path.partition(".")
-    return _find(record[name], rest) if dot and isinstance(record, dict) and name in record else None
 
 
 def _first_questions(messages: pa.Array) -> list[str | None]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from transforms.group_settings import MOST_GROUPS, Group, exact_fraction, make_groups
+
 UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
 RESERVE_FIELDS = ("task", "source", "generator", "declared_language", "language")
@@ -21,7 +23,7 @@ def parse_quota(value: str | int | float | Decimal | Fraction, key: str = "human
     Raises ValueError for anything that is not a number in 0..1, both ends included.
     """
     try:
-        quota = Fraction(repr(value) if isinstance(value, float) else value)
+        quota = exact_fraction(value)
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"{key}={value!r}: must be a number in 0..1") from error
     if not 0 <= quota <= 1:
@@ -67,6 +69,8 @@ class MixSettings:
     """What `min_fresh_human` is a share of: "human" (the published human text) or "all" (everything that is published)."""
     reserve: tuple[Reserve, ...] = ()
     """Groups with reserved places; a mapping of FIELD.VALUE to documents is accepted. Kept sorted, without those of 0 documents."""
+    groups: tuple[Group, ...] = ()
+    """What groups of documents are promised; a mapping of names to tables of `Group` is accepted. Kept with parents first, else by name."""
     max_documents: int | None = None
     """Wanted size in documents; None: no limit."""
     max_tokens: int | None = None
@@ -93,6 +97,9 @@ class MixSettings:
         else:
             reserve = self.reserve
         object.__setattr__(self, "reserve", tuple(sorted(one for one in reserve if one.documents)))
+        object.__setattr__(self, "groups", make_groups(self.groups))
+        if self.groups and len(self.groups) + len(self.reserve) > MOST_GROUPS:
+            raise ValueError(f"groups: with {len(self.reserve)} reserves there are more than {MOST_GROUPS}; leave some out")
         self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
         self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
         self._demand("priority", self.priority in ("random", "quality"), "random or quality")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.recipe import parse_assignment
+from transforms.mix_settings import PRIORITIES
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
             "task.support=500",
             "publish at least so many documents of a group, such as task.support=500, if there are as many; repeatable",
         ),
-        RecipeFlag("priority", "mix.priority", "which documents go first", ("quality", "random")),
+        RecipeFlag("priority", "mix.priority", "which documents go first", PRIORITIES),
+        RecipeFlag("importance_exponent", "mix.importance_exponent", "b of the weights (1 - p)^b that --priority=importance draws by, p the AI probability"),
         RecipeFlag("seed", "mix.seed", "seed of every choice and of the shuffle"),
     ),
     "what is taken for machine text": (

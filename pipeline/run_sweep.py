@@ -46,7 +46,7 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
     rows: dict[int, SweepRow] = {}
     for key in dict.fromkeys(keys):
         members = [number for number, one in enumerate(keys) if one == key]
-        fields = sorted({field for number in members for field in recipes[number][0].mix.reserve_fields})
+        fields = sorted({field for number in members for field in recipes[number][0].mix.scored_fields})
         with _decisions(parsed, command_line, scored, *recipes[members[0]], key) as folder:
             shards = [replace(recall_split(path)[0].shard, index=index) for index, path in enumerate(scored)]
             alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields)

@@ -38,7 +38,7 @@ class MixOutcome:
 def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings) -> MixOutcome:
     """Decides about rows of `DECISION_SCHEMA`, all of one shard or any other part of the documents that the cuts were found for.
 
-    Where places are reserved, also with the columns of `reserve_fields`.
+    Beside them it has the columns `settings.scored_fields`.
     """
     table = pa.Table.from_batches([decisions]) if isinstance(decisions, pa.RecordBatch) else decisions
     selection = cuts.selection

@@ -107,7 +107,7 @@ def dispose_shard(
     With both folders None nothing is written: the plan. `masked` are the kinds of personal data to mask in what is kept. Cost: the text of the
     shard is read once, whole.
     """
-    decisions, output_shard, placement_key = _apply(read_decisions(decided, scored=settings.reserve_fields), cuts, settings)
+    decisions, output_shard, placement_key = _apply(read_decisions(decided, scored=settings.scored_fields), cuts, settings)
     counts = count_dispositions(decisions)
     spilled: tuple[tuple[int, SpilledRows], ...] = ()
     if rejected_folder is not None and kept_folder is not None:

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.order_keys import mix_hash
 from transforms.records import DECISION_SCHEMA, ORIGIN_NAMES, Reason, Stage
-from transforms.survey_mix import mix_hash
 from transforms.top_settings import TopShare
 
 LEVEL_BITS = 20

@@ -75,7 +75,7 @@ def list_shard(
 
     Raises ValueError if a document goes to a file that was not written.
     """
-    decisions = read_decisions(decided, scored=settings.reserve_fields)
+    decisions = read_decisions(decided, scored=settings.scored_fields)
     output_shard = apply_mix(decisions, cuts, settings).output_shard
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):

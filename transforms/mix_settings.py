@@ -13,6 +13,11 @@ UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
 RESERVE_FIELDS = ("task", "source", "generator", "declared_language", "language")
 """Columns of a scored shard by whose values places can be reserved."""
+PRIORITIES = ("quality", "random", "importance", "hard")
+"""Orders in which documents are chosen: `transforms.order_keys` says what each is."""
+_PRIORITY_FIELDS = {"importance": "ai_probability", "hard": "perplexity"}
+MOST_EXPONENT = 100.0
+"""Largest exponent of the importance weights: beyond it nothing but the surest human text would have a weight."""
 DEFAULT_TARGET_SHARD_BYTES = 256 << 20
 """Bytes of text in one published shard, before compression."""
 
@@ -78,7 +83,9 @@ class MixSettings:
     on_shortage: str = "fail"
     """When quota and wanted size cannot both hold: "fail" (the run stops with the numbers) or "shrink" (a smaller mix)."""
     priority: str = "random"
-    """Who comes first within a stratum: "random" (by hash of row key and seed) or "quality" (in 256 levels, then by that hash)."""
+    """Who comes first within a stratum, one of `PRIORITIES`."""
+    importance_exponent: float = 1.0
+    """b of the weights (1 - p)^b by which "importance" draws, 0..100: 0 draws evenly, more prefers likely human text more."""
     count_presumed_human: bool = False
     """Whether unlabelled text that the detector takes for human counts as human."""
     num_shards: int | None = None
@@ -102,7 +109,9 @@ class MixSettings:
             raise ValueError(f"groups: with {len(self.reserve)} reserves there are more than {MOST_GROUPS}; leave some out")
         self._demand("quota_unit", self.quota_unit in UNITS, "one of " + ", ".join(UNITS))
         self._demand("on_shortage", self.on_shortage in ("fail", "shrink"), "fail or shrink")
-        self._demand("priority", self.priority in ("random", "quality"), "random or quality")
+        self._demand("priority", self.priority in PRIORITIES, "one of " + ", ".join(PRIORITIES))
+        is_number = isinstance(self.importance_exponent, (int, float)) and not isinstance(self.importance_exponent, bool)
+        self._demand("importance_exponent", is_number and 0 <= self.importance_exponent <= MOST_EXPONENT, f"a number in 0..{MOST_EXPONENT:g}")
         self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
         for key in ("max_documents", "max_tokens", "num_shards"):
             self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
@@ -125,6 +134,16 @@ class MixSettings:
     def reserve_fields(self) -> tuple[str, ...]:
         """The columns that tell which documents have a reserved place."""
         return tuple(sorted({one.field for one in self.reserve}))
+
+    @property
+    def priority_field(self) -> str | None:
+        """The score that the order of priority is made of, where that is not the quality of the decisions."""
+        return _PRIORITY_FIELDS.get(self.priority)
+
+    @property
+    def scored_fields(self) -> tuple[str, ...]:
+        """The columns of a scored shard that the mix looks at beside the decisions."""
+        return (*self.reserve_fields, *([self.priority_field] if self.priority_field else []))
 
 
 def _is_count(value: object) -> bool:

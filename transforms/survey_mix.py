@@ -1,7 +1,7 @@
 """What DECIDE's shards tell about the mix without any worker seeing all documents: histograms first, then a few documents.
 
-Every alive document has two 64-bit keys made from its row key and the seed: the priority key (smallest is chosen first) and
-the placement key (smallest is placed first). A survey of one decided shard either counts its documents by the top
+Every alive document has two 64-bit keys (`order_keys`): the priority key (smallest is chosen first) and the placement key (smallest is
+placed first). A survey of one decided shard either counts its documents by the top
 `BIN_BITS` of a key, or gathers those in a few bins. Histograms of all shards add up; the planners then ask for the bins
 that a cut falls into, and `order_steps` puts the gathered documents in the place of their bins.
 
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from transforms.bound_mix import HumanOrder
 from transforms.decisions import read_decisions
 from transforms.mix_settings import MixSettings
+from transforms.order_keys import placement_keys, priority_keys
 from transforms.plan_mix import MixPlan
 from transforms.records import ORIGIN_CODES, DecidedShard, Origin
 
@@ -28,11 +29,7 @@ BIN_BITS = 20
 """Bits of a key that make its bin: a million bins, a thousand documents in each at a billion documents. At least the two bits of a class."""
 HUMAN, OTHER = 0, 1
 """The two strata, as codes."""
-QUALITY_LEVELS = 256
-"""Levels of quality that `priority="quality"` tells apart: the top 8 bits of the key."""
-_PRIORITY_STREAM, _PLACEMENT_STREAM = 1, 2
 _COLUMNS = ("address", "origin", "row_key", "quality", "tokens", "bytes", "reason")
-_MASK = (1 << 64) - 1
 RESERVED_MARK = 1 << 32
 """Added to the stratum of a gathered document that has a reserved place."""
 FRESH_END = np.uint64(1 << 63)
@@ -178,38 +175,6 @@ class OrderedSteps:
         return (stratum << BIN_BITS) | (self.keys[indices] >> np.uint64(64 - BIN_BITS)).astype(np.int64)
 
 
-def mix_hash(row_keys: np.ndarray, seed: int, stream: int) -> np.ndarray:
-    """64-bit hashes (uint64) of row keys, a different and unrelated order for every (seed, stream); equal only for equal row keys.
-
-    Two rounds of the splitmix64 finaliser, salted. *Source:* Steele, Lea and Flood, "Fast splittable pseudorandom number
-    generators", OOPSLA 2014, figure 16.
-    """
-    salts = [_finalise_int(_finalise_int(seed + 0x9E3779B97F4A7C15) + 2 * stream + turn) for turn in range(2)]
-    hashes = np.array(row_keys, np.uint64)
-    for salt in salts:
-        hashes ^= np.uint64(salt)
-        hashes ^= hashes >> np.uint64(30)
-        hashes *= np.uint64(0xBF58476D1CE4E5B9)
-        hashes ^= hashes >> np.uint64(27)
-        hashes *= np.uint64(0x94D049BB133111EB)
-        hashes ^= hashes >> np.uint64(31)
-    return hashes
-
-
-def priority_keys(row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings) -> np.ndarray:
-    """Priority keys (uint64): by hash, or by quality (0..1, best first, in `QUALITY_LEVELS` levels) and then by hash."""
-    hashes = mix_hash(row_keys, settings.seed, _PRIORITY_STREAM)
-    if settings.priority == "random":
-        return hashes
-    levels = np.clip(np.floor((1.0 - qualities.astype(np.float64)) * QUALITY_LEVELS), 0, QUALITY_LEVELS - 1).astype(np.uint64)
-    return (levels << np.uint64(56)) | (hashes >> np.uint64(8))
-
-
-def placement_keys(row_keys: np.ndarray, settings: MixSettings) -> np.ndarray:
-    """Placement keys (uint64): the global shuffle, independent of the choice."""
-    return mix_hash(row_keys, settings.seed, _PLACEMENT_STREAM)
-
-
 def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> np.ndarray:
     """bool: (key, address) is smaller than the position."""
     if position is None:
@@ -219,17 +184,17 @@ def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> 
 
 
 def survey_columns(settings: MixSettings) -> tuple[str, ...]:
-    """The columns of `DECISION_SCHEMA` that the mix looks at."""
+    """The columns of `DECISION_SCHEMA` that the mix looks at; beside them it looks at `settings.scored_fields`."""
     return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
 
 
 def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = ()) -> AliveDocuments:
-    """The alive rows of a table of `DECISION_SCHEMA`, with the columns of `reserve_fields` where places are reserved.
+    """The alive rows of a table of `DECISION_SCHEMA`, with the columns `settings.scored_fields` beside it.
 
     Raises ValueError where a figure that the mix needs is missing.
     """
     rows = np.flatnonzero(pc.is_null(decisions["reason"]).to_numpy())
-    names = dict.fromkeys((*survey_columns(settings), *settings.reserve_fields))
+    names = dict.fromkeys((*survey_columns(settings), *settings.scored_fields))
     alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
@@ -242,7 +207,8 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
     if np.isnan(qualities).any():
         raise ValueError("decision column 'quality': not a number; priority=quality needs a value in 0..1 for every alive document")
     counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
-    is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings)
+    scores = None if settings.priority_field is None else pc.fill_null(alive[settings.priority_field], np.nan).to_numpy()
+    is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings, scores)
     is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     if settings.min_fresh_human:
         is_stale = is_human & ~pc.fill_null(alive["fresh"], False).to_numpy()
@@ -314,7 +280,7 @@ def survey_shard(decided: DecidedShard, request: Request, settings: MixSettings)
     """`survey_table` of a decided shard's file, reading only the columns it needs; nothing where there is nothing to tell."""
     if decided.num_alive == 0 or (request.bins is not None and len(request.bins) == 0):
         return []
-    found = survey_table(read_decisions(decided, survey_columns(settings), settings.reserve_fields), request, settings)
+    found = survey_table(read_decisions(decided, survey_columns(settings), settings.scored_fields), request, settings)
     return [found] if len(found) else []
 
 
@@ -365,10 +331,3 @@ def order_steps(histogram: np.ndarray, documents: np.ndarray, stratum: int) -> O
         is_open=order >= len(lumps),
         is_reserved=np.concatenate([np.zeros(len(lumps), bool), opened[:, 0] >= RESERVED_MARK])[order],
     )
-
-
-def _finalise_int(value: int) -> int:
-    value &= _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)

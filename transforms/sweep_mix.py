@@ -38,13 +38,14 @@ class MixFigures:
 
 
 def read_alive_decisions(decided: Iterable[DecidedShard], fields: Sequence[str]) -> pa.Table:
-    """The alive rows of all shards with what the mix looks at, sources as a dictionary; `fields` are those that places are reserved by."""
+    """The alive rows of all shards with what the mix looks at, text as dictionaries; `fields` are the settings' `scored_fields`."""
     parts = []
     for shard in decided:
         table = read_decisions(shard, _COLUMNS, [name for name in fields if name != "source"])
         alive = table.filter(pc.is_null(table["reason"]))
-        for name in ("source", *(name for name in fields if name != "source")):
-            alive = alive.set_column(alive.schema.get_field_index(name), name, alive[name].cast(pa.string()).dictionary_encode())
+        for name in dict.fromkeys(("source", *fields)):
+            if not pa.types.is_floating(alive.schema.field(name).type):
+                alive = alive.set_column(alive.schema.get_field_index(name), name, alive[name].cast(pa.string()).dictionary_encode())
         parts.append(alive)
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 

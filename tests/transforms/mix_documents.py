@@ -10,17 +10,19 @@ import pyarrow as pa
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
 from transforms.mix_settings import MixSettings
+from transforms.order_keys import placement_keys, priority_keys
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import plan_mix
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, Origin, Reason
-from transforms.survey_mix import placement_keys, priority_keys
 
+SCORED = pa.schema([("ai_probability", pa.float32()), ("perplexity", pa.float32())])
+"""Scores that stand beside the decisions."""
 CODES = {origin: ORIGIN_CODES[origin] for origin in Origin}
 
 
 def make_documents(count: int, kind: str, seed: int) -> list[dict]:
     """Decided documents, all alive. Kinds: mixed, all human, no human, mostly other, ties (few row keys, one quality)."""
-    chance = random.Random(seed)
+    chance, scores = random.Random(seed), random.Random(seed + 1)
     origins = {
         "all human": [Origin.HUMAN],
         "no human": [Origin.SYNTHETIC, Origin.UNKNOWN],
@@ -52,14 +54,16 @@ def make_documents(count: int, kind: str, seed: int) -> list[dict]:
                 "partner_cycle": None,
                 "generation": None,
                 "fresh": None,
+                "ai_probability": 0.5 if has_ties else scores.choice([None, 0.0, 1.0, float(np.float32(scores.random()))]),
+                "perplexity": 9.0 if has_ties else scores.choice([None, 9.0, float(np.float32(scores.uniform(1, 999)))]),
             }
         )
     return documents
 
 
 def decisions_of(documents: list[dict]) -> pa.Table:
-    """The documents as a table of `DECISION_SCHEMA`."""
-    return pa.Table.from_pylist(documents, schema=DECISION_SCHEMA)
+    """The documents as a table of `DECISION_SCHEMA`, with the scores beside it."""
+    return pa.Table.from_pylist(documents, schema=pa.unify_schemas([DECISION_SCHEMA, SCORED]))
 
 
 def apply_parts(documents: list[dict], parts: list[int], mix: MixSettings) -> tuple[dict[int, dict], MixCuts]:
@@ -81,10 +85,8 @@ def apply_parts(documents: list[dict], parts: list[int], mix: MixSettings) -> tu
 
 def slow_mix(documents: list[dict], mix: MixSettings) -> dict[int, tuple[int, str | None]]:
     """Address to (shard, reason), by sorting whole strata and walking along them document by document."""
-    row_keys = np.array([document["row_key"] for document in documents], np.uint64)
-    qualities = np.array([document["quality"] for document in documents], np.float32)
-    ranked = []
-    for document, priority, placement in zip(documents, priority_keys(row_keys, qualities, mix), placement_keys(row_keys, mix), strict=True):
+    ranked, row_keys = [], np.array([document["row_key"] for document in documents], np.uint64)
+    for document, priority, placement in zip(documents, priorities_of(documents, mix), placement_keys(row_keys, mix), strict=True):
         ranked.append({**document, "priority": int(priority), "placement": int(placement), "documents": 1})
     human_codes = {CODES[Origin.HUMAN]} | ({CODES[Origin.PRESUMED_HUMAN]} if mix.count_presumed_human else set())
     strata = {True: [], False: []}
@@ -105,6 +107,12 @@ def slow_mix(documents: list[dict], mix: MixSettings) -> dict[int, tuple[int, st
     for document, shard in place(human[: plan.human_selected.documents], other[: plan.other_selected.documents], plan.num_shards, mix):
         result[document["address"]] = (shard, None if shard >= 0 else Reason.SHARD_QUOTA.value)
     return result
+
+
+def priorities_of(documents: list[dict], mix: MixSettings) -> np.ndarray:
+    row_keys = np.array([document["row_key"] for document in documents], np.uint64)
+    qualities = np.array([document["quality"] for document in documents], np.float32)
+    return priority_keys(row_keys, qualities, mix, np.array([document.get(mix.priority_field) for document in documents], np.float32))
 
 
 def units_of(documents: list[dict]) -> np.ndarray:

@@ -8,16 +8,17 @@ from unittest import mock
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.mix_documents import CODES, apply_parts, decisions_of, make_documents, slow_mix
+from tests.transforms.mix_documents import CODES, SCORED, apply_parts, decisions_of, make_documents, slow_mix
 from transforms import survey_mix
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables, seek_selection, select_documents
-from transforms.mix_settings import UNITS, MixSettings
+from transforms.mix_settings import PRIORITIES, UNITS, MixSettings
 from transforms.mix_to_quota import MergeHistograms, PlanMix
 from transforms.records import DECISION_SCHEMA, DecidedShard, Origin, Reason, ScoredShard, Stage
 from transforms.survey_mix import Request, merge_histograms, survey_table
@@ -35,7 +36,7 @@ def mixes(draw) -> MixSettings:
         max_documents=draw(st.none() | st.integers(1, 60)),
         max_tokens=draw(st.none() | st.integers(1, 900)),
         on_shortage="shrink",
-        priority=draw(st.sampled_from(["random", "quality"])),
+        priority=draw(st.sampled_from(PRIORITIES)),
         count_presumed_human=draw(st.booleans()),
         num_shards=draw(st.none() | st.integers(1, 9)),
         target_shard_bytes=draw(st.sampled_from([30, 400, 1 << 28])),
@@ -247,25 +248,26 @@ def write_shards(folder, documents: list[dict], num_shards: int) -> list[Decided
         part = [document for document in documents if document["address"] % num_shards == index]
         path = str(folder / f"decided-{index}.arrow")
         with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, DECISION_SCHEMA) as writer:
-            writer.write_table(decisions_of(part), max_chunksize=7)
+            writer.write_table(decisions_of(part).select(DECISION_SCHEMA.names), max_chunksize=7)
+        pq.write_table(decisions_of(part).select(SCORED.names), folder / f"scored-{index}.parquet")
         alive = sum(document["reason"] is None for document in part)
-        shards.append(DecidedShard(ScoredShard(f"shard-{index}", "unused", len(part), index), path, alive))
+        shards.append(DecidedShard(ScoredShard(f"shard-{index}", str(folder / f"scored-{index}.parquet"), len(part), index), path, alive))
     return shards
 
 
 @pytest.mark.parametrize(
-    ("count", "kind", "unit", "limit", "shards"),
+    ("count", "kind", "unit", "limit", "shards", "priority"),
     [
-        (400, "mixed", "tokens", 150, 5),
-        (50, "all human", "bytes", None, 2),
-        (50, "no human", "bytes", None, 2),
-        (0, "mixed", "documents", 9, 1),
-        (0, "mixed", "tokens", None, 0),
+        (400, "mixed", "tokens", 150, 5, "importance"),
+        (50, "all human", "bytes", None, 2, "quality"),
+        (50, "no human", "bytes", None, 2, "hard"),
+        (0, "mixed", "documents", 9, 1, "importance"),
+        (0, "mixed", "tokens", None, 0, "random"),
     ],
 )
-def test_pipeline_finds_the_cuts_that_memory_finds(tmp_path, count, kind, unit, limit, shards):
+def test_pipeline_finds_the_cuts_that_memory_finds(tmp_path, count, kind, unit, limit, shards, priority):
     documents = make_documents(count, kind, 8)
-    mix = MixSettings(human_quota="0.6", quota_unit=unit, max_documents=limit, target_shard_bytes=900)
+    mix = MixSettings(human_quota="0.6", quota_unit=unit, max_documents=limit, target_shard_bytes=900, priority=priority)
     decided = write_shards(tmp_path, documents, shards)
     expected = cuts_of_tables([decisions_of(documents)], mix)
 

@@ -14,14 +14,13 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.mix_documents import CODES, decisions_of, make_documents
+from tests.transforms.mix_documents import CODES, SCORED, decisions_of, make_documents, priorities_of
 from transforms import survey_mix
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
-from transforms.mix_settings import UNITS, MixSettings, Reserve
+from transforms.mix_settings import PRIORITIES, UNITS, MixSettings, Reserve
 from transforms.mix_to_quota import PlanMix
 from transforms.records import DECISION_SCHEMA, DecidedShard, Origin, Reason, ScoredShard
-from transforms.survey_mix import priority_keys
 
 QUOTAS = st.sampled_from([Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(3, 4), Fraction(1)])
 FRESH = st.sampled_from([Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(4, 5), Fraction(1)])
@@ -68,7 +67,7 @@ def test_if_any_mix_meets_all_reserves_of_separate_groups_this_one_does(groups, 
 
 def table_of(documents: list[dict]) -> pa.Table:
     """Decisions with the columns that reserves are made of."""
-    table = decisions_of([{key: value for key, value in document.items() if key in DECISION_SCHEMA.names} for document in documents])
+    table = decisions_of([{key: value for key, value in document.items() if key in (*DECISION_SCHEMA.names, *SCORED.names)} for document in documents])
     for name in ("task", "generator"):
         table = table.append_column(name, pa.array([document.get(name) for document in documents], pa.string()))
     return table
@@ -94,7 +93,7 @@ def mixes(draw) -> MixSettings:
         max_documents=draw(st.none() | st.integers(1, 60)),
         max_tokens=draw(st.none() | st.integers(1, 900)),
         on_shortage="shrink",
-        priority=draw(st.sampled_from(["random", "quality"])),
+        priority=draw(st.sampled_from(PRIORITIES)),
         count_presumed_human=draw(st.booleans()),
         num_shards=draw(st.integers(1, 5)),
         reserve=draw(st.dictionaries(st.sampled_from(["task.support", "task.code", "generator.m1", "task.none"]), st.integers(0, 30), min_size=1)),
@@ -103,7 +102,7 @@ def mixes(draw) -> MixSettings:
 
 def slow_reserved(documents: list[dict], mix: MixSettings) -> set[int]:
     """Addresses with a reserved place, by sorting each group."""
-    keys = priority_keys(np.array([one["row_key"] for one in documents], np.uint64), np.array([one["quality"] for one in documents], np.float32), mix)
+    keys = priorities_of(documents, mix)
     human = {CODES[Origin.HUMAN]} | ({CODES[Origin.PRESUMED_HUMAN]} if mix.count_presumed_human else set())
 
     def order(pair: tuple[dict, int]) -> tuple:

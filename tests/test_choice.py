@@ -1,0 +1,104 @@
+"""Who goes first within the mix, from the command line: each order is what it says, by the graph and without it, in plans, remixes and sweeps."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.__main__ import main
+from tests.classifiers.test_perplexity import make_arpa
+from tests.conftest import published, rejected
+from tests.texts import documents, write_jsonl
+from transforms.mix_settings import MixSettings
+from transforms.order_keys import priority_keys
+
+SCORERS = ["size", "gopher_quality", "quality", "ai_detector", "content_hash", "signature"]
+HUMAN, OTHER = 40, 60
+LOOSE = ["--human_quota=0.4", "--num_shards=2", "--reject_disputed=false"]
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory):
+    """100 documents in several scored shards, with AI probabilities and perplexities."""
+    folder = tmp_path_factory.mktemp("choice")
+    write_jsonl(folder / "human.jsonl", documents("human", range(HUMAN)))
+    write_jsonl(folder / "synthetic.jsonl", documents("synthetic", range(1000, 1000 + OTHER), words=90, generator="m"))
+    (folder / "m.arpa").write_text(make_arpa(2))
+    flags = [f"--human=books={folder}/human.jsonl", f"--synthetic=models={folder}/synthetic.jsonl", f"--set=score.scorers={json.dumps(SCORERS)}"]
+    flags += [f"--set=score.perplexity_model=ngram:{folder}/m.arpa#fold", "--split_bytes=20000", *LOOSE]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["curate", *flags, f"--output={folder}/out", "--workers=0", "--progress=none"]) == 0
+    return folder / "out"
+
+
+def first_of(curated, origin: str, count: int, mix: MixSettings) -> set[str]:
+    """Ids of the first `count` documents of a declared origin that the rules let through, by the order of `mix`, over the scored shards."""
+    scored = pa.concat_tables(pq.read_table(path) for path in sorted((curated / "scored").glob("*.parquet")))
+    alive = set(published(curated)["id"].to_pylist())
+    rows = [row for row in scored.to_pylist() if row["origin"] == origin and row["id"] in alive]
+    row_keys = np.array([row["row_key"] for row in rows], np.uint64)
+    scores = np.array([row.get(mix.priority_field) for row in rows], np.float32)
+    keys = priority_keys(row_keys, np.array([row["quality"] for row in rows], np.float32), mix, scores)
+    return {rows[place]["id"] for place in np.argsort(keys)[:count]}
+
+
+@pytest.mark.parametrize("priority", ["importance", "hard"])
+def test_an_order_publishes_its_first_documents_in_the_graph_and_without_it(curated, headwater, tmp_path, priority):
+    flags = [*LOOSE, f"--priority={priority}", "--importance_exponent=2", "--seed=5", "--max_documents=20", f"--scored={curated}/scored"]
+    for name, more in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+        ran = headwater("remix", *flags, *more, f"--output={tmp_path}/{name}")
+        assert ran.code == 0, ran.err
+    rows = published(tmp_path / "here")
+    assert rows == published(tmp_path / "graph") and rejected(tmp_path / "here") == rejected(tmp_path / "graph")
+    mix = MixSettings(priority=priority, importance_exponent=2.0, seed=5)
+    for origin, count in (("human", 8), ("synthetic", 12)):
+        assert set(rows.filter(pc.equal(rows["origin"], origin))["id"].to_pylist()) == first_of(curated, origin, count, mix)
+    assert {row["reason"] for row in rejected(tmp_path / "here").to_pylist()} >= {"over_size"}
+
+
+def test_hard_publishes_the_highest_perplexities(curated, headwater, tmp_path):
+    assert headwater("remix", f"--scored={curated}/scored", *LOOSE, "--priority=hard", "--max_documents=10", f"--output={tmp_path}/out").code == 0
+    kept = set(published(tmp_path / "out")["id"].to_pylist())
+    scored = pa.concat_tables(pq.read_table(path, columns=["id", "perplexity"]) for path in (curated / "scored").glob("*.parquet")).to_pylist()
+    alive = {row["id"] for row in published(curated).to_pylist()}
+    found = {row["id"]: row["perplexity"] for row in scored if row["id"] in alive}
+    for prefix in ("human", "synthetic"):
+        of_kind = {name: value for name, value in found.items() if name.startswith(prefix)}
+        held = [value for name, value in of_kind.items() if name in kept]
+        left = [value for name, value in of_kind.items() if name not in kept]
+        assert min(held) >= max(left)
+
+
+def test_orders_can_be_swept_and_each_row_is_its_plan(curated, headwater, tmp_path):
+    flags = [f"--scored={curated}/scored", *LOOSE, "--max_documents=30"]
+    ran = headwater("plan", *flags, "--sweep=priority=quality,random,importance,hard", f"--sweep_output={tmp_path}/t.json")
+    assert ran.code == 0, ran.err
+    rows = json.loads((tmp_path / "t.json").read_text())
+    for row in (rows[2], rows[3]):
+        assert (
+            headwater("remix", *flags, f"--priority={row['settings']['mix.priority']}", f"--output={tmp_path}/{row['settings']['mix.priority']}").code
+            == 0
+        )
+        table = published(tmp_path / row["settings"]["mix.priority"])
+        assert (row["documents"], row["tokens"]) == (table.num_rows, sum(table["tokens"].to_pylist()))
+        assert row["mean_quality"] == pytest.approx(np.mean(table["quality"].to_numpy()))
+    assert len({row["tokens"] for row in rows}) > 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--priority=hard"], "set score.perplexity_model"),
+        (["--priority=importance", '--set=score.scorers=["size", "quality", "content_hash", "signature"]'], 'add "ai_detector" to score.scorers'),
+        (["--set=mix.priority=best"], "must be one of quality, random, importance, hard"),
+        (["--importance_exponent=-1"], "must be a number in 0..100"),
+    ],
+)
+def test_an_order_that_cannot_be_had_says_what_to_do(headwater, corpus, tmp_path, flags, said):
+    ran = headwater("curate", f"--human=books={corpus}/human.jsonl", f"--output={tmp_path}/out", *flags)
+    assert ran.code == 2 and said in ran.err

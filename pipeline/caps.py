@@ -8,7 +8,7 @@ from typing import Any
 
 from classifiers.scorers import ScoreSettings, score_fields
 from pipeline.errors import UsageError
-from pipeline.recipe_sections import require
+from pipeline.recipe_sections import DedupSettings, require
 from transforms.apply_rules import RULE_ORIGINS
 
 LINE_SCORER = "line_hashes"
@@ -43,6 +43,11 @@ class CapSettings:
         return cls(tuple(table.get("origins", ())), tuple(sorted((key, value) for key, value in most.items() if value)))
 
 
+def finds_meanings(dedup: DedupSettings, caps: CapSettings) -> bool:
+    """Whether semantic clusters are found whatever the mix asks for."""
+    return dedup.semantic or any(key == SEMANTIC_CLUSTER for key, _ in caps.most)
+
+
 def complete_scores(tables: dict[str, Any], columns: Sequence[str] | None) -> None:
     """Adds to section [score] of `tables` what [dedup] and [caps] need: the scorer of lines, and keys that are no columns.
 
@@ -56,12 +61,15 @@ def complete_scores(tables: dict[str, Any], columns: Sequence[str] | None) -> No
                 "`headwater curate --max_repeated_line_share=...`, or leave it out"
             )
         score["scorers"] = [*score["scorers"], LINE_SCORER]
-    needed_for = "dedup.semantic" if tables["dedup"]["semantic"] else f"caps.{SEMANTIC_CLUSTER}"
-    if (tables["dedup"]["semantic"] or tables.get("caps", {}).get(SEMANTIC_CLUSTER)) and EMBEDDING_SCORER not in score["scorers"]:
+    takes_turns = _diverse_by(tables) == SEMANTIC_CLUSTER
+    needed = {"dedup.semantic": tables["dedup"]["semantic"], f"caps.{SEMANTIC_CLUSTER}": tables.get("caps", {}).get(SEMANTIC_CLUSTER)}
+    needed_for = next((name for name, is_needed in (needed | {'mix.priority = "diverse"': takes_turns}).items() if is_needed), None)
+    if needed_for and EMBEDDING_SCORER not in score["scorers"]:
         if columns is not None:
+            other = ", or take turns over something else (mix.diverse_by, such as near_cluster or source)" if takes_turns else ", or leave it out"
             raise UsageError(
                 f"{needed_for}: the shards were scored without the scorer {EMBEDDING_SCORER!r}; score again with "
-                "`headwater curate --set dedup.semantic=true`, or leave it out"
+                f"`headwater curate --set dedup.semantic=true`{other}"
             )
         score["scorers"] = [*score["scorers"], EMBEDDING_SCORER]
     wanted = list(_wanted_keys(tables))
@@ -75,6 +83,12 @@ def _wanted_keys(tables: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key, most in sorted(tables.get("caps", {}).items()):
         if key not in ("origins", NEAR_CLUSTER) and most:
             yield f"caps.{key}", key
+    if _diverse_by(tables) not in ("", NEAR_CLUSTER):
+        yield "mix.diverse_by", _diverse_by(tables)
+
+
+def _diverse_by(tables: Mapping[str, Any]) -> str:
+    return tables["mix"]["diverse_by"] if tables["mix"]["priority"] == "diverse" else ""
 
 
 def _complete_keys(score: dict[str, Any], wanted: Iterable[tuple[str, str]], columns: Sequence[str] | None) -> None:

@@ -14,7 +14,9 @@ import os
 from collections.abc import Sequence
 
 from classifiers.calibration import LengthThresholds
+from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER, finds_meanings
 from pipeline.folders import Folders
+from pipeline.mix_orders import takes_turns_over
 from pipeline.recipe import Recipe
 from transforms.find_tops import TopFound
 from transforms.records import ScoredShard
@@ -40,6 +42,11 @@ def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
     }
     if recipe.tops:
         decisive["keep_top"] = [[repr(top) for top in recipe.tops], recipe.mix.seed]
+    # Clusters that nothing else asks for: decisions without them are no use to a mix that takes turns over them.
+    if takes_turns_over(recipe.mix, NEAR_CLUSTER):
+        decisive["clusters"] = NEAR_CLUSTER
+    elif takes_turns_over(recipe.mix, SEMANTIC_CLUSTER) and not finds_meanings(recipe.dedup, recipe.caps):
+        decisive["clusters"] = SEMANTIC_CLUSTER
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ from transforms.storage import join_path
 
 PUBLISHED = ("data", "rejected", "dead_letters", "scored", "decided")
 """What a run leaves, beside manifest.json and README.md."""
-WORK = ("evaluation", "spilled", "unjudged", "deciding", "shuffled", "kept", "remembered")
+WORK = ("evaluation", "spilled", "unjudged", "deciding", "shuffled", "kept", "remembered", "ranked")
 """What only the run itself needs; deleted before publication."""
 
 
@@ -72,8 +72,13 @@ class Folders:
         return join_path(self.root, "remembered")
 
     @property
+    def ranked(self) -> str:
+        """Ranks of documents within their clusters, where the mix takes turns over these."""
+        return join_path(self.root, "ranked")
+
+    @property
     def shuffled(self) -> str:
-        """What the search for near-duplicates shuffles, where it lies on a disk that all workers share."""
+        """What is shuffled to find near-duplicates and ranks, where it lies on a disk that all workers share."""
         return join_path(self.root, "shuffled")
 
     @property

@@ -8,10 +8,11 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from classifiers.scorers import without_detector
-from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER
+from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER, finds_meanings
 from pipeline.decided import recall_tops
 from pipeline.finishing import admit_mix, admit_run, finish_run
 from pipeline.job import Job
+from pipeline.mix_orders import takes_turns_over
 from transforms.balance_books import add_counts
 from transforms.cap_keys import KEY_ORDER, CapKeys, WriteClusters
 from transforms.decisions import recall_decisions
@@ -46,6 +47,12 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         from pipeline.ledger_graph import Remember
 
         decided, lineage = decided | "Remember" >> Remember(job.ledger, job.folders)
+    if job.recipe.mix.priority == "diverse":
+        # Imported here: no other order needs it.
+        from transforms.rank_in_clusters import RankInClusters
+
+        ranks = job.folders.ranked, job.folders.shuffled if is_local(job.folders.root) else None
+        decided = decided | "RankInClusters" >> RankInClusters(job.recipe.mix, job.near_clusters, job.recipe.dedup.partitions, *ranks)
     cuts = decided | "PlanMix" >> PlanMix(job.recipe.mix) | "AdmitMix" >> beam.Map(admit_mix, job.recipe, job.folders)
 
     counts, written = (decided, cuts) | "Publish" >> Publish(job)
@@ -114,8 +121,11 @@ class Decide(beam.PTransform):
         if self._job.decided:
             recall = PoolDo("recall", recall_decisions, self._job.decided)
             return shards | "RecallDecisions" >> _pool(recall, DecidedShard), recall_tops(self._job.decided) if recipe.tops else ()
-        clusters = any(key == NEAR_CLUSTER for key, _ in recipe.caps.most)
-        meanings = dedup.semantic or any(key == SEMANTIC_CLUSTER for key, _ in recipe.caps.most)
+        takes_turns = takes_turns_over(recipe.mix, NEAR_CLUSTER)
+        clusters = takes_turns or any(key == NEAR_CLUSTER for key, _ in recipe.caps.most)
+        # Where the mix takes turns over them a later remix needs them too.
+        near_clusters = folders.decided if takes_turns else folders.clusters
+        meanings = finds_meanings(dedup, recipe.caps) or takes_turns_over(recipe.mix, SEMANTIC_CLUSTER)
         optional = {"top": recipe.tops, "exact": dedup.exact, "key": dedup.key, "near": dedup.near, "meanings": meanings, "semantic": dedup.semantic}
         optional |= {"lines": dedup.max_repeated_line_share < 1}
         steps = [*(name for name, runs in optional.items() if runs), *(f"cap-{number}" for number in range(len(recipe.caps.most)))]
@@ -147,7 +157,7 @@ class Decide(beam.PTransform):
             if clusters:
                 # Kept before any of a group is rejected: those that stay are still of one kind.
                 keyed = decided | "KeyClusters" >> beam.Map(key_by_shard).with_output_types(tuple[int, DecidedShard])
-                decided = (keyed, linked) | "WriteClusters" >> WriteClusters(folders.clusters)
+                decided = (keyed, linked) | "WriteClusters" >> WriteClusters(near_clusters)
             if dedup.near:
                 found = (decided, linked) | "ChooseSurvivors" >> near.choose()
                 reject = RejectDuplicates(Stage.NEAR, Reason.NEAR_DUPLICATE, dedup.min_similarity, places["near"])
@@ -169,7 +179,7 @@ class Decide(beam.PTransform):
             found = decided | "FindRepeatedLines" >> FindRepeatedLines(share, folders.lines, dedup.partitions, spill_folder=spill)
             decided = (decided, found) | "RejectLines" >> RejectDuplicates(Stage.LINES, Reason.REPEATED_LINES, share, places["lines"])
         for number, (key, most) in enumerate(recipe.caps.most):
-            kept = folders.clusters if key == NEAR_CLUSTER else None
+            kept = near_clusters if key == NEAR_CLUSTER else None
             found = decided | f"Cap{number}" >> CapKeys(key, most, recipe.caps.origins, num_partitions=dedup.partitions, clusters=kept)
             decided = (decided, found) | f"RejectCap{number}" >> RejectDuplicates(Stage.CAPS, Reason.OVER_CAP, most, places[f"cap-{number}"])
         return decided, tops

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classifiers.calibration import LengthThresholds
+from pipeline.caps import NEAR_CLUSTER
 from pipeline.folders import Folders
+from pipeline.mix_orders import takes_turns_over
 from pipeline.recipe import Recipe
 from pipeline.run_facts import RunFacts
 from transforms.inputs import FieldNames, Split
@@ -42,3 +44,8 @@ class Job:
     """What earlier cycles published; None: the run has no memory."""
     write: bool = True
     """Whether to publish, or only to say what would be (plan)."""
+
+    @property
+    def near_clusters(self) -> str | None:
+        """Folder of groups of near-duplicates, where the mix takes turns over these: beside the decisions."""
+        return (self.decided or self.folders.decided) if takes_turns_over(self.recipe.mix, NEAR_CLUSTER) else None

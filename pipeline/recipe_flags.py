@@ -80,7 +80,12 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
             "publish at least so many documents of a group, such as task.support=500, if there are as many; repeatable",
         ),
         RecipeFlag("priority", "mix.priority", "which documents go first", PRIORITIES),
-        RecipeFlag("importance_exponent", "mix.importance_exponent", "b of the weights (1 - p)^b that --priority=importance draws by, p the AI probability"),
+        RecipeFlag(
+            "importance_exponent", "mix.importance_exponent", "b of the weights (1 - p)^b that --priority=importance draws by, p the AI probability"
+        ),
+        RecipeFlag(
+            "diverse_by", "mix.diverse_by", "what --priority=diverse takes turns over: semantic_cluster, near_cluster, or a key such as source"
+        ),
         RecipeFlag("seed", "mix.seed", "seed of every choice and of the shuffle"),
     ),
     "what is taken for machine text": (

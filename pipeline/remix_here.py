@@ -35,6 +35,11 @@ def remix_here(job: Job, parsed: Namespace) -> None:
         from pipeline.ledger_here import list_here, remember_here
 
         decided, lineage = remember_here(decided, job.ledger, folders)
+    if mix.priority == "diverse":
+        # Imported here: no other order needs it.
+        from transforms.rank_documents import rank_here
+
+        decided = rank_here(decided, mix, job.near_clusters, recipe.dedup.partitions, folders.ranked)
     cuts = admit_mix(find_cuts(lambda request: run_on_pool("survey", survey_shard, decided, request, mix), mix), recipe, folders)
 
     places = (folders.kept, folders.rejected) if job.write else (None, None)

@@ -46,10 +46,12 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
     rows: dict[int, SweepRow] = {}
     for key in dict.fromkeys(keys):
         members = [number for number, one in enumerate(keys) if one == key]
-        fields = sorted({field for number in members for field in recipes[number][0].mix.scored_fields})
+        mixes = [recipes[number][0].mix for number in members]
+        fields = sorted({field for mix in mixes for field in mix.scored_fields})
+        clusters = sorted({mix.diverse_by for mix in mixes if mix.priority == "diverse"})
         with _decisions(parsed, command_line, scored, *recipes[members[0]], key) as folder:
             shards = [replace(recall_split(path)[0].shard, index=index) for index, path in enumerate(scored)]
-            alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields)
+            alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields, clusters, folder)
         for number in members:
             rows[number] = SweepRow(settings[number], sweep_mix(alive, recipes[number][0].mix))
     ordered = [rows[number] for number in range(len(settings))]
@@ -81,8 +83,10 @@ def _decisions(
         yield found
         return
     with tempfile.TemporaryDirectory(prefix="headwater-sweep-") as root:
-        # A mix that every document is let into: nothing that comes after the decisions may stop them.
-        anything = replace(recipe, mix=MixSettings(human_quota=0, on_shortage="shrink"))
+        # A mix that every document is let into: nothing that comes after the decisions may stop them. What they depend on stays.
+        mix = recipe.mix
+        every = MixSettings(human_quota=0, on_shortage="shrink", priority=mix.priority, diverse_by=mix.diverse_by, seed=mix.seed)
+        anything = replace(recipe, mix=every)
         with contextlib.suppress(QuotaUnmet):
             decide_again(parsed, command_line, scored, anything, thresholds, Folders(root))
         yield Folders(root).decided

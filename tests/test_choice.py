@@ -12,13 +12,15 @@ import pytest
 
 from pipeline.__main__ import main
 from tests.classifiers.test_perplexity import make_arpa
-from tests.conftest import published, rejected
-from tests.texts import documents, write_jsonl
+from tests.conftest import WITHOUT_DETECTOR, published, rejected
+from tests.texts import documents, edited, write_jsonl
 from transforms.mix_settings import MixSettings
 from transforms.order_keys import priority_keys
 
 SCORERS = ["size", "gopher_quality", "quality", "ai_detector", "content_hash", "signature"]
-HUMAN, OTHER = 40, 60
+HUMAN = 40
+GENERATORS = {"large": range(1000, 1045), "middle": range(1045, 1056), "small": range(1056, 1060)}
+"""60 synthetic documents, by who wrote them."""
 LOOSE = ["--human_quota=0.4", "--num_shards=2", "--reject_disputed=false"]
 
 
@@ -27,7 +29,9 @@ def curated(tmp_path_factory):
     """100 documents in several scored shards, with AI probabilities and perplexities."""
     folder = tmp_path_factory.mktemp("choice")
     write_jsonl(folder / "human.jsonl", documents("human", range(HUMAN)))
-    write_jsonl(folder / "synthetic.jsonl", documents("synthetic", range(1000, 1000 + OTHER), words=90, generator="m"))
+    write_jsonl(
+        folder / "synthetic.jsonl", [one for name, seeds in GENERATORS.items() for one in documents("synthetic", seeds, words=90, generator=name)]
+    )
     (folder / "m.arpa").write_text(make_arpa(2))
     flags = [f"--human=books={folder}/human.jsonl", f"--synthetic=models={folder}/synthetic.jsonl", f"--set=score.scorers={json.dumps(SCORERS)}"]
     flags += [f"--set=score.perplexity_model=ngram:{folder}/m.arpa#fold", "--split_bytes=20000", *LOOSE]
@@ -74,6 +78,45 @@ def test_hard_publishes_the_highest_perplexities(curated, headwater, tmp_path):
         assert min(held) >= max(left)
 
 
+def test_diverse_takes_turns_over_a_key_and_a_sweep_says_the_same(curated, headwater, tmp_path):
+    flags = [f"--scored={curated}/scored", *LOOSE, "--priority=diverse", "--diverse_by=generator", "--max_documents=20", "--seed=2"]
+    for name, more in (("here", ["--workers=2"]), ("graph", ["--job_name=asks-for-beam"])):
+        ran = headwater("remix", *flags, *more, f"--output={tmp_path}/{name}")
+        assert ran.code == 0, ran.err
+    rows = published(tmp_path / "here")
+    assert rows == published(tmp_path / "graph") and rejected(tmp_path / "here") == rejected(tmp_path / "graph")
+    turns = pc.value_counts(rows["generator"].drop_null()).to_pylist()
+    assert {entry["values"]: entry["counts"] for entry in turns} == {"large": 4, "middle": 4, "small": 4}
+    everything = {row["id"]: row for row in published(curated).to_pylist()}
+    for name in GENERATORS:
+        kept = [row["quality"] for row in rows.to_pylist() if row["generator"] == name]
+        left = [row["quality"] for row in everything.values() if row["generator"] == name and row["id"] not in set(rows["id"].to_pylist())]
+        assert all(int(256 * (1 - one)) <= int(256 * (1 - other)) for one in kept for other in left)
+    ran = headwater("plan", *flags[:-3], "--diverse_by=generator", "--max_documents=20", "--sweep=seed=2,3", f"--sweep_output={tmp_path}/t.json")
+    assert ran.code == 0, ran.err
+    swept = json.loads((tmp_path / "t.json").read_text())[0]
+    assert (swept["documents"], swept["tokens"]) == (20, sum(rows["tokens"].to_pylist()))
+
+
+def test_diverse_takes_turns_over_groups_of_near_duplicates(headwater, tmp_path):
+    human = documents("human", range(8))
+    echoes = [{"id": f"echo-{n}", "text": edited(documents("x", [500])[0]["text"], n), "generator": "m"} for n in range(6)]
+    write_jsonl(tmp_path / "human.jsonl", human)
+    write_jsonl(tmp_path / "synthetic.jsonl", echoes + documents("own", range(600, 610), generator="m"))
+    flags = ["--priority=diverse", "--diverse_by=near_cluster", "--set=dedup.near=false", "--max_documents=14", "--num_shards=1"]
+    files = [f"--human=books={tmp_path}/human.jsonl", f"--synthetic=models={tmp_path}/synthetic.jsonl", WITHOUT_DETECTOR, "--split_bytes=4000"]
+    assert headwater("curate", *files, *flags, f"--output={tmp_path}/out").code == 0
+    others = [name for name in published(tmp_path / "out")["id"].to_pylist() if not name.startswith("human")]
+    assert len(others) == 7 and sum(name.startswith("echo") for name in others) == 1
+    # The groups stay beside the decisions, so that a remix need not look for them again.
+    assert list((tmp_path / "out" / "decided").glob("*.clusters"))
+    for name, more in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+        assert headwater("remix", f"--scored={tmp_path}/out/scored", *flags, *more, f"--output={tmp_path}/{name}").code == 0
+        assert published(tmp_path / name) == published(tmp_path / "out")
+    plain = headwater("remix", f"--scored={tmp_path}/out/scored", "--set=dedup.near=false", "--max_documents=14", f"--output={tmp_path}/plain")
+    assert plain.code == 0 and sum(name.startswith("echo") for name in published(tmp_path / "plain")["id"].to_pylist()) > 1
+
+
 def test_orders_can_be_swept_and_each_row_is_its_plan(curated, headwater, tmp_path):
     flags = [f"--scored={curated}/scored", *LOOSE, "--max_documents=30"]
     ran = headwater("plan", *flags, "--sweep=priority=quality,random,importance,hard", f"--sweep_output={tmp_path}/t.json")
@@ -90,12 +133,21 @@ def test_orders_can_be_swept_and_each_row_is_its_plan(curated, headwater, tmp_pa
     assert len({row["tokens"] for row in rows}) > 1
 
 
+def test_clusters_that_were_not_scored_are_refused_with_what_to_do(curated, headwater, tmp_path):
+    ran = headwater("remix", f"--scored={curated}/scored", "--priority=diverse", f"--output={tmp_path}/out")
+    assert ran.code == 2 and "without the scorer 'embedding'" in ran.err and "mix.diverse_by, such as near_cluster or source" in ran.err
+    ran = headwater("remix", f"--scored={curated}/scored", "--priority=diverse", "--diverse_by=url:host", f"--output={tmp_path}/out")
+    assert ran.code == 2 and "mix.diverse_by: the scored folder holds no key 'url:host'" in ran.err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--priority=hard"], "set score.perplexity_model"),
         (["--priority=importance", '--set=score.scorers=["size", "quality", "content_hash", "signature"]'], 'add "ai_detector" to score.scorers'),
-        (["--set=mix.priority=best"], "must be one of quality, random, importance, hard"),
+        (["--set=mix.priority=best"], "must be one of quality, random, importance, diverse, hard"),
+        (["--priority=diverse", "--diverse_by="], "must be a key, such as semantic_cluster or source"),
+        (["--priority=diverse", "--diverse_by=url:nowhere"], "mix.diverse_by"),
         (["--importance_exponent=-1"], "must be a number in 0..100"),
     ],
 )

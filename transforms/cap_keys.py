@@ -18,11 +18,11 @@ from transforms.choose_survivors import SURVIVOR_ORDER
 from transforms.decisions import read_decisions
 from transforms.document_keys import read_keys
 from transforms.find_candidates import partition_of
+from transforms.near_clusters import read_near_clusters, write_near_clusters
 from transforms.packed_arrays import join_pairs, pack_arrays, split_by_key, unpack_arrays
 from transforms.packed_tables import pack_table, unpack_tables
 from transforms.pool_steps import Group, GroupOnPool, Keyed, PoolDo, key_by_shard, part_shard
 from transforms.records import ORIGIN_CODES, REMOVED_SCHEMA, DecidedShard, make_addresses
-from transforms.storage import join_path, open_binary, write_whole
 
 KEY_ORDER = tuple(key for key in SURVIVOR_ORDER if key[0] != "group")
 """The survivor of one key: origin, quality, id."""
@@ -58,7 +58,7 @@ def living_keys(decided: DecidedShard, key: str, origins: Sequence[str], cluster
     if clusters is None:
         hashes, valid = read_keys(decided, key)
     else:
-        hashes, valid = _read_clusters(decided, clusters)
+        hashes, valid = read_near_clusters(decided, clusters)
     rows = np.flatnonzero(taken & valid)
     return rows, hashes[rows]
 
@@ -176,8 +176,7 @@ def write_clusters(group: Group, folder: str) -> list[DecidedShard]:
     values = list(group[1])
     (decided,) = [value for value in values if isinstance(value, DecidedShard)]
     _, pairs = part_shard((group[0], values))
-    with write_whole(_cluster_file(decided, folder), durable=False) as file:
-        file.write(b"".join(pairs))
+    write_near_clusters(decided, pairs, folder)
     return [decided]
 
 
@@ -233,16 +232,3 @@ def _place_in_run(keys: np.ndarray) -> np.ndarray:
     """0, 1, 2 ... within each run of equal keys."""
     starts = np.flatnonzero(np.r_[len(keys) > 0, keys[1:] != keys[:-1]])
     return np.arange(len(keys)) - np.repeat(starts, np.diff(np.r_[starts, len(keys)]))
-
-
-def _read_clusters(decided: DecidedShard, folder: str) -> tuple[np.ndarray, np.ndarray]:
-    with open_binary(_cluster_file(decided, folder)) as file:
-        pairs = join_pairs([file.read()])
-    clusters, valid = np.zeros(decided.shard.num_rows, np.uint64), np.zeros(decided.shard.num_rows, bool)
-    rows = (pairs[:, 0] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    clusters[rows], valid[rows] = pairs[:, 1], True
-    return clusters, valid
-
-
-def _cluster_file(decided: DecidedShard, folder: str) -> str:
-    return join_path(folder, f"{decided.shard.index:06d}.clusters")

@@ -4,17 +4,22 @@ They lie in the staging folder and are written anew by each stage, so that only 
 at stake are shuffled, and nothing has to be kept in a runner's memory: about 100 bytes of disk a document.
 """
 
+import contextlib
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.mix_settings import RANK_FIELD
 from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard
-from transforms.storage import join_path, open_arrow, write_whole
+from transforms.storage import join_path, open_arrow, open_binary, write_whole
 
 
 def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None, scored: Sequence[str] = ()) -> pa.Table:
     """The decision file of a shard, or only `columns` of it; beside them the columns `scored` of the scored shard, as far as not among them.
+
+    `cluster_rank` (uint16) among `scored` is read from the file of ranks.
 
     What groups are made of is read there when it is asked for: decision files stay as narrow as they are.
     """
@@ -22,6 +27,10 @@ def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None, 
     with open_arrow(decided.path) as file:
         decisions = pa.ipc.open_file(file, options=options).read_all()
     missing = [name for name in scored if name not in decisions.column_names]
+    if RANK_FIELD in missing:
+        missing.remove(RANK_FIELD)
+        with contextlib.closing(open_binary(decided.ranks_path)) as file:
+            decisions = decisions.append_column(RANK_FIELD, pa.array(np.frombuffer(file.read(), "<u2")))
     if missing:
         with open_arrow(decided.shard.path) as file:
             beside = pq.read_table(file, columns=missing, use_threads=False)

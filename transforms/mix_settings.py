@@ -13,9 +13,11 @@ UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
 RESERVE_FIELDS = ("task", "source", "generator", "declared_language", "language")
 """Columns of a scored shard by whose values places can be reserved."""
-PRIORITIES = ("quality", "random", "importance", "hard")
+PRIORITIES = ("quality", "random", "importance", "diverse", "hard")
 """Orders in which documents are chosen: `transforms.order_keys` says what each is."""
-_PRIORITY_FIELDS = {"importance": "ai_probability", "hard": "perplexity"}
+RANK_FIELD = "cluster_rank"
+"""The column of each document's rank within its cluster (`transforms.rank_documents`)."""
+_PRIORITY_FIELDS = {"importance": "ai_probability", "diverse": RANK_FIELD, "hard": "perplexity"}
 MOST_EXPONENT = 100.0
 """Largest exponent of the importance weights: beyond it nothing but the surest human text would have a weight."""
 DEFAULT_TARGET_SHARD_BYTES = 256 << 20
@@ -86,6 +88,8 @@ class MixSettings:
     """Who comes first within a stratum, one of `PRIORITIES`."""
     importance_exponent: float = 1.0
     """b of the weights (1 - p)^b by which "importance" draws, 0..100: 0 draws evenly, more prefers likely human text more."""
+    diverse_by: str = "semantic_cluster"
+    """What "diverse" takes turns over: a key, as those of `transforms.document_keys`."""
     count_presumed_human: bool = False
     """Whether unlabelled text that the detector takes for human counts as human."""
     num_shards: int | None = None
@@ -112,6 +116,7 @@ class MixSettings:
         self._demand("priority", self.priority in PRIORITIES, "one of " + ", ".join(PRIORITIES))
         is_number = isinstance(self.importance_exponent, (int, float)) and not isinstance(self.importance_exponent, bool)
         self._demand("importance_exponent", is_number and 0 <= self.importance_exponent <= MOST_EXPONENT, f"a number in 0..{MOST_EXPONENT:g}")
+        self._demand("diverse_by", isinstance(self.diverse_by, str) and self.diverse_by != "", "a key, such as semantic_cluster or source")
         self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
         for key in ("max_documents", "max_tokens", "num_shards"):
             self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
@@ -142,7 +147,7 @@ class MixSettings:
 
     @property
     def scored_fields(self) -> tuple[str, ...]:
-        """The columns of a scored shard that the mix looks at beside the decisions."""
+        """The columns that the mix looks at beside the decisions: those of a scored shard, and the rank within a cluster."""
         return (*self.reserve_fields, *([self.priority_field] if self.priority_field else []))
 
 

@@ -22,6 +22,9 @@ from transforms.mix_settings import MixSettings
 
 QUALITY_LEVELS = 256
 """Levels of quality that `priority="quality"` tells apart: the top 8 bits of the key."""
+MOST_RANK = 1023
+"""Ranks within a cluster that `priority="diverse"` tells apart; documents from there on come after all others, best first."""
+_MOST_EXPONENT = 10
 ABSTAINED_PROBABILITY = 0.5
 """AI probability of a document that the detector abstained from: log odds of 0, for it says neither."""
 _PRIORITY_STREAM, _PLACEMENT_STREAM = 1, 2
@@ -51,13 +54,15 @@ def mix_hash(row_keys: np.ndarray, seed: int, stream: int) -> np.ndarray:
 def priority_keys(row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings, scores: np.ndarray | None = None) -> np.ndarray:
     """Priority keys (uint64): the smallest is chosen first.
 
-    `qualities`: 0..1, looked at by `quality` alone. `scores`: the column `settings.priority_field`, with nan for null, where there is such a field.
+    `qualities`: 0..1, looked at by `quality` and `diverse`. `scores`: the column `settings.priority_field`, with nan for null, where there is such a field.
     """
     hashes = mix_hash(row_keys, settings.seed, _PRIORITY_STREAM)
     if settings.priority == "importance":
         return importance_keys(hashes, scores, settings.importance_exponent)
     if settings.priority == "hard":
         return hard_keys(hashes, scores)
+    if settings.priority == "diverse":
+        return diverse_keys(scores, quality_keys(hashes, qualities))
     return quality_keys(hashes, qualities) if settings.priority == "quality" else hashes
 
 
@@ -121,6 +126,27 @@ def hard_keys(hashes: np.ndarray, perplexities: np.ndarray) -> np.ndarray:
     ascending = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
     descending = np.where(np.isnan(perplexities), np.uint32(0xFFFFFFFF), ~ascending).astype(np.uint64)
     return (descending << np.uint64(32)) | (hashes >> np.uint64(32))
+
+
+def rank_keys(row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings) -> np.ndarray:
+    """uint64: what documents of one cluster are ranked by, as for `quality` and with the same hash: the best first."""
+    return quality_keys(mix_hash(row_keys, settings.seed, _PRIORITY_STREAM), qualities)
+
+
+def diverse_keys(ranks: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """uint64: by rank (whole numbers from 0 on; those from `MOST_RANK` on are one), then by `keys` (uint64), of which the first 44 bits are left.
+
+    A rank takes room in proportion to 1 / rank^2: rank + 1 = 2^e + m is written as e ones, a zero and the e bits of m (Elias 1975, the gamma code);
+    `MOST_RANK` as ten ones.
+    """
+    known = np.minimum(ranks.astype(np.int64), MOST_RANK) + 1
+    exponents = (np.frexp(known.astype(np.float64))[1] - 1).astype(np.uint64)
+    ones = (np.uint64(1) << exponents) - np.uint64(1)
+    heads = (ones << (exponents + np.uint64(1))) | (known.astype(np.uint64) & ones)
+    lengths = np.uint64(2) * exponents + np.uint64(1)
+    is_last = known > MOST_RANK
+    heads, lengths = np.where(is_last, np.uint64(MOST_RANK), heads), np.where(is_last, np.uint64(_MOST_EXPONENT), lengths)
+    return (heads << (np.uint64(64) - lengths)) | (keys >> lengths)
 
 
 def _finalise_int(value: int) -> int:

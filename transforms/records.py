@@ -163,6 +163,8 @@ class DecidedShard:
     """Arrow IPC file with one row a document, in row order, of `DECISION_SCHEMA`."""
     num_alive: int
     """Rows whose `reason` is still null."""
+    ranks_path: str = ""
+    """File of each row's rank within its cluster (uint16, little-endian), where documents were ranked."""
 
 
 DECISION_SCHEMA = pa.schema(

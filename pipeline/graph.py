@@ -41,6 +41,8 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
     shards = catalog | "EachShard" >> beam.FlatMap(lambda run: run.shards).with_output_types(ScoredShard) | "SpreadShards" >> beam.Reshuffle()
 
     decided, tops = shards | "Decide" >> Decide(job)
+    if job.decides_only:
+        return
     lineage = None
     if job.ledger:
         # Imported here: a run without memory needs none of it.

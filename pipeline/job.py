@@ -44,6 +44,8 @@ class Job:
     """What earlier cycles published; None: the run has no memory."""
     write: bool = True
     """Whether to publish, or only to say what would be (plan)."""
+    decides_only: bool = False
+    """Whether the run ends with the decision files before the mix (a sweep, which mixes them by itself)."""
 
     @property
     def near_clusters(self) -> str | None:

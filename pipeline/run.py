@@ -122,10 +122,12 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
 def decide_again(
     parsed: Namespace, command_line: tuple[str, ...], scored: Sequence[str], recipe: Recipe, thresholds: LengthThresholds | None, folders: Folders
 ) -> None:
-    """Decides about scored shards anew and leaves the decisions in `folders`; plans, and publishes nothing. Raises HeadwaterError."""
+    """Decides about scored shards anew, up to the mix, and leaves the decisions in `folders`. Raises HeadwaterError."""
     facts = RunFacts("decide-again", "plan", "", now(), command_line, (("scored", parsed.scored, "as scored"),), False)
     recipe = size_shuffles(recipe, pieces_of_shards(len(scored)))
-    _carry_out(Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, scored=tuple(scored), write=False), parsed, 0)
+    _carry_out(
+        Job(recipe=recipe, facts=facts, folders=folders, thresholds=thresholds, scored=tuple(scored), write=False, decides_only=True), parsed, 0
+    )
 
 
 def _run_demo(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, Any]:

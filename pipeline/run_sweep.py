@@ -11,23 +11,29 @@ import os
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 from rich.console import Console
 
 from classifiers.calibration import LengthThresholds
+from classifiers.diversity import Figure
 from pipeline.decided import decision_key, find_decided
-from pipeline.errors import QuotaUnmet, UsageError
+from pipeline.errors import UsageError
+from pipeline.flag_groups import default_workers
 from pipeline.folders import Folders
+from pipeline.plot_sweep import check_matplotlib, plot_sweep
 from pipeline.recipe import Recipe
 from pipeline.run import decide_again, detector_thresholds, remix_recipe, scored_shards
 from pipeline.sweep import Sweep, SweepRow, check_output, combinations, parse_sweep, print_sweep, with_values, write_sweep
 from transforms.decisions import recall_decisions
-from transforms.mix_settings import MixSettings
+from transforms.records import ScoredShard
+from transforms.sample_texts import measure_samples, warm_up
 from transforms.scored_shards import recall_split
 from transforms.storage import is_local
-from transforms.sweep_mix import read_alive_decisions, sweep_mix
+from transforms.sweep_mix import MixFigures, read_alive_decisions, sample_order, sweep_mix
+from transforms.worker_pool import start_pool, stop_pool
 
 
 def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow]:
@@ -35,7 +41,10 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
     began = time.monotonic()
     sweeps = [parse_sweep(text) for text in parsed.sweep]
     settings = combinations(sweeps)
-    check_output(parsed.sweep_output)
+    check_output("sweep_output", parsed.sweep_output, (".csv", ".json"))
+    check_output("sweep_plot", parsed.sweep_plot, (".svg", ".png"))
+    if parsed.sweep_plot:
+        check_matplotlib()
     _check(parsed, sweeps)
     scored = scored_shards(parsed.scored)
     recipes: list[tuple[Recipe, LengthThresholds | None]] = []
@@ -43,21 +52,25 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
         recipe, detector = remix_recipe(with_values(parsed, sweeps, values), scored[0])
         recipes.append((recipe, detector_thresholds(recipe, detector)))
     keys = [decision_key(recipe, thresholds) for recipe, thresholds in recipes]
-    rows: dict[int, SweepRow] = {}
+    found: dict[int, MixFigures] = {}
+    shards = [replace(recall_split(path)[0].shard, index=index) for index, path in enumerate(scored)]
     for key in dict.fromkeys(keys):
         members = [number for number, one in enumerate(keys) if one == key]
         mixes = [recipes[number][0].mix for number in members]
         fields = sorted({field for mix in mixes for field in mix.scored_fields})
         clusters = sorted({mix.diverse_by for mix in mixes if mix.priority == "diverse"})
         with _decisions(parsed, command_line, scored, *recipes[members[0]], key) as folder:
-            shards = [replace(recall_split(path)[0].shard, index=index) for index, path in enumerate(scored)]
             alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields, clusters, folder)
-        for number in members:
-            rows[number] = SweepRow(settings[number], sweep_mix(alive, recipes[number][0].mix))
-    ordered = [rows[number] for number in range(len(settings))]
+        order = sample_order(alive)
+        found |= {number: sweep_mix(alive, recipes[number][0].mix, order) for number in members}
+    figures = [found[number] for number in range(len(settings))]
+    diversity = _measure([one.sample for one in figures], {shard.index: shard for shard in shards}, parsed)
+    ordered = [SweepRow(*row) for row in zip(settings, figures, diversity, strict=True)]
     print_sweep(sweeps, ordered)
     if parsed.sweep_output:
         write_sweep(parsed.sweep_output, sweeps, ordered)
+    if parsed.sweep_plot:
+        plot_sweep(parsed.sweep_plot, sweeps, ordered)
     said = f"{len(ordered):,} settings planned in {time.monotonic() - began:,.1f} s; nothing was published."
     Console().print(said, highlight=False, soft_wrap=True)
     return ordered
@@ -73,6 +86,15 @@ def _check(parsed: Namespace, sweeps: list[Sweep]) -> None:
         raise UsageError(f"--sweep: {of_ledger[0] if of_ledger else '--ledger'} needs a ledger to be asked for each setting; plan them one by one")
 
 
+def _measure(samples: list[np.ndarray], shards: Mapping[int, ScoredShard], parsed: Namespace) -> list[dict[str, Figure]]:
+    """How varied each sample is, on the cores that the user gives."""
+    start_pool(default_workers() if parsed.workers is None else parsed.workers, warm_up)
+    try:
+        return measure_samples(samples, shards)
+    finally:
+        stop_pool()
+
+
 @contextlib.contextmanager
 def _decisions(
     parsed: Namespace, command_line: tuple[str, ...], scored: list[str], recipe: Recipe, thresholds: LengthThresholds | None, key: str
@@ -83,10 +105,5 @@ def _decisions(
         yield found
         return
     with tempfile.TemporaryDirectory(prefix="headwater-sweep-") as root:
-        # A mix that every document is let into: nothing that comes after the decisions may stop them. What they depend on stays.
-        mix = recipe.mix
-        every = MixSettings(human_quota=0, on_shortage="shrink", priority=mix.priority, diverse_by=mix.diverse_by, seed=mix.seed)
-        anything = replace(recipe, mix=every)
-        with contextlib.suppress(QuotaUnmet):
-            decide_again(parsed, command_line, scored, anything, thresholds, Folders(root))
+        decide_again(parsed, command_line, scored, recipe, thresholds, Folders(root))
         yield Folders(root).decided

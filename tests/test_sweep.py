@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline import run_sweep
 from pipeline.__main__ import main
+from pipeline.cycle_report import intervals_of, join_surveys, survey_shard
 from pipeline.errors import UsageError
-from pipeline.sweep import Sweep, combinations, parse_sweep
+from pipeline.sweep import FIGURES, Sweep, combinations, parse_sweep
 from tests.conftest import WITHOUT_DETECTOR, inputs, published
+from tests.texts import documents, write_jsonl
+from transforms.sample_texts import DIVERSITY
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ def test_every_row_is_what_a_remix_with_its_settings_publishes(headwater, scored
         assert row["human_share"] == pytest.approx(manifest["quota"]["measured_share"])
         assert row["mean_quality"] == pytest.approx(sum(table["quality"].to_pylist()) / table.num_rows)
         counts = {name: table["source"].to_pylist().count(name) for name in ("books", "models", "web")}
+        assert row["effective_sources"] == pytest.approx(table.num_rows**2 / sum(count**2 for count in counts.values()))
         assert row["sources"] == counts and row["num_shards"] == len(manifest["shards"]) and row["shortages"] == []
     assert "6 settings planned" in out and "█" in out and "nothing was published" in out
 
@@ -97,11 +102,16 @@ def test_reserved_places_can_be_swept(headwater, scored, tmp_path):
         (["--sweep=human_quota=0:1:0"], "a step other than 0"),
         (["--sweep=human_quota=a:b:c"], "must be three numbers"),
         (["--sweep=human_quota=1:0:0.1"], "must lead from FROM to TO"),
-        (["--sweep=human_qota=0.5"], "human_qota"),
+        (["--sweep=human_qota=0.5"], "'human_qota' is no flag and no key of the recipe; did you mean 'human_quota'?"),
+        (["--sweep=mix.human_qota=0.5"], "mix.human_qota: no such key; did you mean 'human_quota'?"),
+        (["--sweep=rules.top_2gram.mox=0.5"], "did you mean 'max'?"),
+        (["--sweep=zzz=0.5"], "give a flag without its dashes, or a key such as mix.human_quota"),
+        (["--sweep=tokenizer=a,b"], "score.tokenizer takes effect where text is read and scored"),
         (["--sweep=seed=1:900:1", "--sweep=human_quota=0.1,0.2"], "asks for 1,800 settings, more than 1,000"),
         (["--sweep=human_quota=0.1", "--sweep=mix.human_quota=0.2"], "names a key twice"),
         (["--sweep=min_fresh_human=0.1"], "ledger.min_fresh_human needs a ledger"),
         (["--sweep=human_quota=0.1", "--sweep_output=table.txt"], "must end in .csv or .json"),
+        (["--sweep=human_quota=0.1", "--sweep_plot=table.pdf"], "--sweep_plot=table.pdf: must end in .svg or .png"),
         (["--sweep=human_quota=0.1", "--sweep_output=/no/such/folder/t.csv"], "its folder does not exist"),
     ],
 )
@@ -129,3 +139,55 @@ def test_fractions_words_and_whole_numbers_are_taken_as_written():
     assert combinations([]) == [()]
     with pytest.raises(UsageError):
         parse_sweep("seed=1:nan:1")
+
+
+# Variety
+
+
+def test_variety_is_what_the_cycle_report_of_a_remix_says(headwater, tmp_path):
+    write_jsonl(tmp_path / "human.jsonl", documents("human", range(150)) + documents("short", range(900, 910), words=55))
+    write_jsonl(tmp_path / "models.jsonl", documents("model", range(300, 340)))
+    flags = [f"--human=a={tmp_path}/human.jsonl", f"--synthetic=b={tmp_path}/models.jsonl", "--split_bytes=30000"]
+    assert headwater("curate", *flags, WITHOUT_DETECTOR, f"--output={tmp_path}/out", "--num_shards=3").code == 0
+    rows, _ = sweep(headwater, tmp_path / "out" / "scored", tmp_path, "--sweep=human_quota=0.5,0.9", "--workers=2")
+    survey = join_surveys(survey for path in sorted((tmp_path / "out" / "data").glob("*.parquet")) for survey in survey_shard(str(path)))
+    reported = intervals_of(survey, None)
+    assert rows[0]["diversity"] == {
+        name: {"value": one.value, "low": one.low, "high": one.high} for name, one in reported.items() if name in DIVERSITY
+    }
+    assert rows[0]["diversity"] != rows[1]["diversity"]
+
+
+# Pictures
+
+
+def test_a_picture_has_a_plot_for_each_figure_and_says_what_is_short(headwater, scored, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("a", "b"):
+        flags = ["--sweep=human_quota=0.5:0.9:0.2", "--sweep=priority=quality,random", "--max_documents=100", f"--sweep_plot={tmp_path}/{name}.svg"]
+        ran = headwater("plan", f"--scored={scored}", *flags)
+        assert ran.code == 0, ran.err
+    drawn = (tmp_path / "a.svg").read_text()
+    assert all(f">{title}<" in drawn for title in FIGURES.values())
+    assert all(said in drawn for said in ("human_quota", "priority = random", "hollow: the promises cannot all be kept"))
+    assert drawn == (tmp_path / "b.svg").read_text()
+
+
+def test_words_and_magnitudes_go_along_the_axis_too(headwater, scored, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, sweep_flag in (("words", "quota_unit=documents,tokens,bytes"), ("magnitudes", "max_documents=1,10,100")):
+        ran = headwater("plan", f"--scored={scored}", f"--sweep={sweep_flag}", "--on_shortage=shrink", f"--sweep_plot={tmp_path}/{name}.png")
+        assert ran.code == 0, ran.err
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_more_lines_than_can_be_told_apart_are_refused(headwater, scored, tmp_path):
+    pytest.importorskip("matplotlib")
+    ran = headwater("plan", f"--scored={scored}", "--sweep=seed=1:10:1", "--sweep=human_quota=0:0.9:0.1", f"--sweep_plot={tmp_path}/a.svg")
+    assert ran.code == 2 and "10 lines could not be told apart, 8 can" in ran.err
+
+
+def test_without_matplotlib_the_error_has_the_install_line_before_any_work(headwater, scored, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran = headwater("plan", f"--scored={scored}", "--sweep=seed=1,2", f"--sweep_plot={tmp_path}/a.svg")
+    assert ran.code == 2 and 'pip install "headwater[plot]"' in ran.err

@@ -67,7 +67,9 @@ def test_if_any_mix_meets_all_reserves_of_separate_groups_this_one_does(groups, 
 
 def table_of(documents: list[dict]) -> pa.Table:
     """Decisions with the columns that reserves are made of."""
-    table = decisions_of([{key: value for key, value in document.items() if key in (*DECISION_SCHEMA.names, *SCORED.names)} for document in documents])
+    table = decisions_of(
+        [{key: value for key, value in document.items() if key in (*DECISION_SCHEMA.names, *SCORED.names)} for document in documents]
+    )
     for name in ("task", "generator"):
         table = table.append_column(name, pa.array([document.get(name) for document in documents], pa.string()))
     return table

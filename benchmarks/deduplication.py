@@ -6,8 +6,8 @@ Documents are made signatures, of which 5 % vary an earlier one (each byte of it
 similarities of .75 to 1), and 1 % repeat an earlier document's content hash. Prints CPU time a document, time, and peak resident memory.
 Each size runs in a process of its own, on one core, with the in-memory runner.
 
-With `--hot`: what a key costs that all documents share, beside the same documents without it: one band (near-duplicates, none of which is real), one line of eleven
-(repeated lines), one value (a cap of two).
+With `--hot`: what a key costs that all documents share, beside the same documents without it: one band (`near`: no near-duplicate is real), all of a signature but two
+bytes (`copies`: all are), the content (`exact`), one line of eleven (`lines`: repeated lines), one value (`cap`: a cap of two).
 """
 
 import os
@@ -36,6 +36,7 @@ from transforms.records import DECISION_SCHEMA, DecidedShard, ScoredShard, make_
 BANDS, HASHES = 14, 112
 SHARD_DOCUMENTS = 20_000
 NEAR_SHARE, EXACT_SHARE, MAX_CHANGED = 0.05, 0.01, 0.25
+KINDS = ("near", "copies", "exact", "lines", "cap")
 HOT_LINES = 11
 """Lines of a document where hot keys are measured."""
 
@@ -63,22 +64,27 @@ def make_corpus(folder: Path, num_documents: int, seed: int = 0) -> tuple[list[D
     return shards, originals, differing
 
 
-def make_hot_corpus(folder: Path, num_documents: int, hot: bool, seed: int = 0) -> list[DecidedShard]:
-    """Shards of unlike documents of eleven lines; with `hot` all of them share one band, one line and one `generator`, else none does."""
+def make_hot_corpus(folder: Path, num_documents: int, kind: str, hot: bool, seed: int = 0) -> list[DecidedShard]:
+    """Shards of unlike documents of eleven lines; with `hot` all of them share what `kind` says, one line and one `generator`, else none does."""
     random = np.random.default_rng(seed)
     shards = []
     for index, start in enumerate(range(0, num_documents, SHARD_DOCUMENTS)):
         n = min(SHARD_DOCUMENTS, num_documents - start)
         signatures = random.integers(0, 256, (n, HASHES), np.uint8)
         lines = random.integers(0, 1 << 63, (n, HOT_LINES), np.uint64)
+        content = random.integers(0, 256, (n, 16), np.uint8)
         if hot:
-            signatures[:, : HASHES // BANDS], lines[:, 0] = 7, 7 << 40
+            lines[:, 0] = 7 << 40
+            signatures[:, : HASHES if kind == "copies" else HASHES // BANDS] = 7
+        if hot and kind == "copies":
+            signatures[np.arange(n)[:, None], random.integers(0, HASHES, (n, 2))] = 8
+        if hot and kind == "exact":
+            content[:] = 7
         columns = {
             "line_hashes": pa.array([row.tobytes() for row in np.sort(lines, axis=1).astype("<u8")], pa.binary()),
             "line_chars": pa.array([np.full(HOT_LINES, 40, "<u4").tobytes()] * n, pa.binary()),
             "generator": pa.array(["one"] * n if hot else [f"{start + row}" for row in range(n)]),
         }
-        content = random.integers(0, 256, (n, 16), np.uint8)
         shards.append(_write_shard(folder, index, np.arange(start, start + n), signatures, content, random, columns))
     return shards
 
@@ -132,10 +138,12 @@ def _save(keyed: tuple[int, pa.RecordBatch], folder: str, name: str) -> None:
 def measure_hot(num_documents: int, kind: str, hot: bool) -> None:
     """One search, `kind`, among documents that share a key, or do not."""
     with tempfile.TemporaryDirectory() as folder:
-        shards = make_hot_corpus(Path(folder), num_documents, hot)
+        shards = make_hot_corpus(Path(folder), num_documents, kind, hot)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         search = {
             "near": FindNearDuplicates(spill_folder=f"{folder}/spilled"),
+            "copies": FindNearDuplicates(spill_folder=f"{folder}/spilled"),
+            "exact": FindExactDuplicates(),
             "lines": FindRepeatedLines(0.5, f"{folder}/work", spill_folder=f"{folder}/spilled"),
             "cap": CapKeys("generator", 2),
         }[kind]
@@ -146,7 +154,7 @@ def measure_hot(num_documents: int, kind: str, hot: bool) -> None:
 def main(sizes: list[int], hot: bool) -> None:
     print(f"python {' '.join(sys.argv)}   # {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for size in sizes if hot else ():
-        for kind in ("near", "lines", "cap"):
+        for kind in KINDS:
             for shared in ("apart", "shared"):
                 print(f"{size:,} documents, {kind}, keys {shared}", flush=True)
                 subprocess.run([sys.executable, __file__, "--one_hot", str(size), kind, shared], check=True)

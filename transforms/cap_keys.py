@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.band_hashes import partition_of
 from transforms.choose_survivors import SURVIVOR_ORDER
 from transforms.decisions import read_decisions
 from transforms.document_keys import read_keys
-from transforms.find_candidates import partition_of
 from transforms.near_clusters import read_near_clusters, write_near_clusters
 from transforms.packed_arrays import join_pairs, pack_arrays, split_by_key, unpack_arrays
 from transforms.packed_tables import pack_table, unpack_tables

@@ -68,26 +68,29 @@ def choose_survivors(members: pa.Table, min_similarity: float | None) -> pa.Tabl
     few survivors may yet be alike.
     """
     order = pc.sort_indices(members, sort_keys=SURVIVOR_ORDER)
-    members = members.take(order)
+    compared = None
+    if min_similarity is not None:
+        # Of a group of a million, what is compared is most of the memory: sorted apart, it is held twice and not four times.
+        name = "embedding" if "embedding" in members.column_names else SIGNATURE
+        compared = binary_rows(members[name])[0][order.to_numpy()]
+    members = members.select(["group", "address", "id"]).take(order)
     groups = members["group"].to_numpy()
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else np.empty(0, np.int64)
     if min_similarity is None:
         partners = np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
         removed = np.flatnonzero(partners != np.arange(len(groups)))
         similarities = np.ones(len(removed), np.float32)
-    elif "embedding" in members.column_names:
+    elif name == "embedding":
         # Imported here: its kernel is compiled for runs that compare vectors alone.
         from transforms.cosines import find_alike_partners
 
-        vectors = binary_rows(members["embedding"])[0].view(np.int8)
-        partners, cosines = find_alike_partners(vectors, np.r_[starts, len(groups)], min_similarity)
+        partners, cosines = find_alike_partners(compared.view(np.int8), np.r_[starts, len(groups)], min_similarity)
         removed = np.flatnonzero(partners >= 0)
         similarities = cosines[removed]
     else:
-        signatures = binary_rows(members["signature"])[0]
-        estimates = estimate_by_agreeing(signatures.shape[1])
+        estimates = estimate_by_agreeing(compared.shape[1])
         needed = int(np.searchsorted(estimates, np.float32(min_similarity)))
-        partners, agreeing = find_partners(signatures, np.r_[starts, len(groups)], needed)
+        partners, agreeing = find_partners(compared, np.r_[starts, len(groups)], needed)
         removed = np.flatnonzero(partners >= 0)
         similarities = estimates[agreeing[removed]]
     partners = partners[removed]

@@ -3,9 +3,9 @@
 import apache_beam as beam
 import numpy as np
 
+from transforms.band_hashes import partition_of
 from transforms.choose_survivors import ChooseSurvivors
 from transforms.decisions import read_decisions
-from transforms.find_candidates import partition_of
 from transforms.fixed_columns import binary_rows
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import Group, GroupOnPool, Keyed, PoolDo, key_by_shard

@@ -7,15 +7,18 @@ in 68, 86, 96.2 and 99.6 % of cases (simulated), where the 14 alone reach 56, 77
 *Source:* Leskovec et al., "Mining of Massive Datasets", section 3.4.
 """
 
+from collections.abc import Sequence
+
 import apache_beam as beam
 import numpy as np
+from apache_beam.pvalue import AsList
 
-from transforms.decisions import read_decisions
-from transforms.fixed_columns import read_fixed_binary, read_signatures
+from transforms.band_hashes import add_extra_bands, living_bands, partition_of, places_in_run
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.pool_steps import CountItems, Group, GroupOnPool, Keyed, PoolDo
 from transforms.records import DecidedShard, make_addresses, shards_of
 from transforms.spill_bytes import load_bytes, spill_bytes
+from transforms.spread_hot_bands import FindHotBands, join_hot, spread_hot
 
 SMALL_RUN_DOCUMENTS = 16
 """Documents sharing a band of which every pair is a candidate; beyond, candidates grow linearly."""
@@ -23,62 +26,37 @@ LEADERS = 1
 """Documents of a larger run to which all others are linked, besides each to its neighbour. Each band has leaders of its own."""
 
 _ENTRY = np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")])
-_GOLDEN = 0x9E3779B97F4A7C15
 
 
-def emit_bands(decided: DecidedShard, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None) -> list[Keyed]:
+def emit_bands(
+    decided: DecidedShard, hot: Sequence[bytes], bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None
+) -> list[Keyed]:
     """The bands of the living documents of a shard, packed by (band, partition of the hash); a pool task.
 
     Key `band * num_partitions + partition`. A value holds the shard's index and, for each document, the low 32 bits of the
     band's hash, row and row key. The partition comes from the high bits, so hashes that differ meet in a value with a
-    probability of 2**-32 / num_partitions: they make a candidate that verification discards. Documents without a word
-    (null bands) take no part. Values go to a file in `spill_folder` if one is given. Raises ValueError if the file holds another number of bands.
+    probability of 2**-32 / num_partitions: they make a candidate that verification discards. `hot`: what `FindHotBands` found; each of these
+    bands is emitted by ranges. Documents without a word (null bands) take no part. Values go to a file in `spill_folder` if one is given.
+    Raises ValueError if the file holds another number of bands.
     """
-    decisions = read_decisions(decided, ["row_key", "reason"])
-    hashes, valid = read_fixed_binary(decided.shard, "bands")
-    if hashes.shape[1] != 8 * bands:
-        raise ValueError(f"{decided.shard.path}: `bands` holds {hashes.shape[1] // 8} hashes, not {bands}: score again, or ask for as many")
-    rows = np.flatnonzero(valid & decisions["reason"].is_null().to_numpy())
-    hashes = hashes.view("<u8")[rows]
-    if extra_bands:
-        hashes = np.concatenate([hashes, cut_across(read_signatures(decided, rows), bands, extra_bands)], axis=1)
-    entries = np.empty(len(rows), _ENTRY)
-    entries["row"] = rows
-    entries["row_key"] = decisions["row_key"].to_numpy()[rows]
+    rows, row_keys, hashes = living_bands(decided, bands)
+    hashes = add_extra_bands(decided, rows, hashes, extra_bands)
+    hot_bands = join_hot(hot)
     shard = np.array([decided.shard.index], "<u8")
     emitted = []
     for band in range(bands + extra_bands):
-        entries["hash"] = hashes[:, band].astype(np.uint32)
-        for partition, positions in split_by_key(partition_of(hashes[:, band], num_partitions)):
+        of_band, documents = spread_hot(hashes[:, band], row_keys, band, hot_bands)
+        entries = np.empty(len(documents), _ENTRY)
+        entries["hash"], entries["row"], entries["row_key"] = of_band.astype(np.uint32), rows[documents], row_keys[documents]
+        for partition, positions in split_by_key(partition_of(of_band, num_partitions)):
             emitted.append((band * num_partitions + partition, pack_arrays(shard, entries[positions])))
     return spill_bytes(emitted, spill_folder, f"bands-{decided.shard.index:06d}.bin")
-
-
-def cut_across(signatures: np.ndarray, bands: int, extra_bands: int) -> np.ndarray:
-    """uint64[n, extra_bands]: hashes of as many bytes of each signature (uint8[n, bands * rows]) as a band has rows, each from a band of its own.
-
-    The r-th byte of extra band e is row r of band (e + r * step) mod bands, with step 1 for the first `bands` extra bands, then 2 and
-    so on: the first `bands` of them use every byte once. A byte of a MinHash stands for all of it: unequal ones share it in 1 of 256 cases.
-    """
-    rows = signatures.shape[1] // bands
-    row, extra = np.arange(rows), np.arange(extra_bands)[:, None]
-    places = (extra + row * (1 + extra // bands)) % bands * rows + row
-    hashes = np.broadcast_to(extra[:, 0].astype(np.uint64), (len(signatures), extra_bands)).copy()
-    for place in places.T:
-        hashes = (hashes ^ signatures[:, place]) * np.uint64(_GOLDEN)
-        hashes ^= hashes >> np.uint64(32)
-    return hashes * np.uint64(_GOLDEN)
-
-
-def partition_of(hashes: np.ndarray, num_partitions: int) -> np.ndarray:
-    """Partition (int64, 0 to `num_partitions` - 1) of each uint64 hash, from its 24 high bits alone."""
-    return (((hashes >> np.uint64(40)) * np.uint64(num_partitions)) >> np.uint64(24)).astype(np.int64)
 
 
 def link_candidates(group: Group, num_partitions: int, spill_folder: str | None = None) -> list[Keyed]:
     """Candidate pairs among the documents of one (band, partition), keyed by the shard of the pair's smaller address; a pool task.
 
-    Memory: one partition of one band, about 40 bytes a document of it.
+    Memory: one partition of one band, about 80 bytes a document of it.
     """
     key, values = group
     unpacked = [unpack_arrays(value, "<u8", _ENTRY) for value in load_bytes(values)]
@@ -105,8 +83,7 @@ def pair_runs(hashes: np.ndarray, row_keys: np.ndarray, addresses: np.ndarray, s
     held = order[in_run]
     if not len(held):
         return np.empty((0, 2), "<u8")
-    place = (row_keys[held] ^ np.uint64((salt + 1) * _GOLDEN % (1 << 64))) * np.uint64(_GOLDEN)
-    held = held[np.lexsort((addresses[held], place, hashes[held]))]
+    held = held[np.lexsort((addresses[held], places_in_run(row_keys[held], salt), hashes[held]))]
     starts = np.flatnonzero(np.r_[True, hashes[held[1:]] != hashes[held[:-1]]])
     sizes = np.diff(np.r_[starts, len(held)])
     left, right = [], []
@@ -131,8 +108,8 @@ class FindCandidates(beam.PTransform):
     """PCollection[DecidedShard] -> PCollection[tuple[int, bytes]]: pairs of addresses keyed by the shard of the smaller.
 
     A pair found in several bands comes several times. Counts `candidate-pairs`. Memory of a worker: one partition of one
-    band, so `num_partitions` should grow with the corpus: a partition of a million documents takes 40 MB. A run of equal hashes
-    cannot be divided: a band shared by a hundred million documents takes 4 GB.
+    band, about 80 bytes a document of it, so `num_partitions` should grow with the corpus. A band that very many documents share is cut into ranges of
+    about 65,536 (`spread_hot_bands`), so that it needs no more than that.
     """
 
     def __init__(self, bands: int, extra_bands: int, num_partitions: int, spill_folder: str | None = None):
@@ -140,10 +117,11 @@ class FindCandidates(beam.PTransform):
         self._bands, self._extra_bands, self._num_partitions, self._spill_folder = bands, extra_bands, num_partitions, spill_folder
 
     def expand(self, decided: beam.PCollection) -> beam.PCollection:
+        hot = decided | "FindHotBands" >> FindHotBands(self._bands, self._extra_bands, self._num_partitions)
         emit = PoolDo("EmitBands", emit_bands, self._bands, self._extra_bands, self._num_partitions, self._spill_folder)
         return (
             decided
-            | "EmitBands" >> beam.ParDo(emit).with_output_types(Keyed)
+            | "EmitBands" >> beam.ParDo(emit, AsList(hot)).with_output_types(Keyed)
             | "LinkCandidates" >> GroupOnPool(link_candidates, self._num_partitions, self._spill_folder)
             | "CountPairs" >> beam.ParDo(CountItems("candidate-pairs", 16)).with_output_types(Keyed)
         )

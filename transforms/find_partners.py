@@ -4,7 +4,7 @@ A member is compared with every survivor of its group before it, about 12 ns eac
 `LARGE_GROUP_MEMBERS` it is compared with the first `FIRST_SURVIVORS`, and of the others with the first `WORD_SURVIVORS` that share an
 eight-byte word of the signature with it, for each word: about 10 us a member at most. A million pages of one template, none
 quite like the others, would otherwise take hours; the price is that alike survivors which share only words that are
-common in their group may both stay.
+common in their group may both stay. Memory: some 250 bytes a member of a large group beside its signature, since a group cannot be divided.
 """
 
 import numpy as np
@@ -38,13 +38,14 @@ def find_partners(signatures: np.ndarray, group_ends: np.ndarray, needed: int) -
 
 def number_words(signatures: np.ndarray) -> np.ndarray:
     """int32[n, words]: a number for each distinct eight bytes at each place of the signatures (padded with zeros), over all places."""
-    padded = np.pad(signatures, ((0, 0), (0, -signatures.shape[1] % 8)))
-    numbers, first = [], 0
-    for words in padded.view("<u8").T:
+    padding = -signatures.shape[1] % 8
+    places = (np.pad(signatures, ((0, 0), (0, padding))) if padding else signatures).view("<u8").T
+    numbers, first = np.empty((len(signatures), len(places)), np.int32), 0
+    for place, words in enumerate(places):
         distinct, number = np.unique(words, return_inverse=True)
-        numbers.append(number + first)
+        numbers[:, place] = number + first
         first += len(distinct)
-    return np.stack(numbers, axis=1).astype(np.int32)
+    return numbers
 
 
 @njit(cache=True, nogil=True)
@@ -82,9 +83,9 @@ def compare_by_word(signatures, words, needed, partners, agreeing):
     """
     num_rows, num_words = words.shape
     held = np.zeros(words.max() + 1, np.int32)
-    newest = np.full(words.max() + 1, -1)
-    older = np.full(num_rows * num_words, -1)
-    compared = np.full(num_rows, -1)
+    newest = np.full(words.max() + 1, np.int32(-1))
+    older = np.full(num_rows * num_words, np.int32(-1))
+    compared = np.full(num_rows, np.int32(-1))
     first = np.empty(FIRST_SURVIVORS, np.int64)
     num_first = 0
     for row in range(num_rows):

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from transforms.band_hashes import partition_of
 from transforms.choose_survivors import SURVIVOR_ORDER
 from transforms.decisions import read_decisions
-from transforms.find_candidates import partition_of
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.packed_tables import pack_table, unpack_tables
 from transforms.pool_steps import Group, GroupOnPool, Keyed, PoolDo, key_by_shard, part_shard

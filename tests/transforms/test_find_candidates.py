@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.shard_files import BANDS, Document, hash_id, random_signature, vary, write_shards
-from transforms.find_candidates import LEADERS, SMALL_RUN_DOCUMENTS, cut_across, emit_bands, link_candidates, pair_runs, partition_of
+from transforms.band_hashes import cut_across, partition_of
+from transforms.find_candidates import LEADERS, SMALL_RUN_DOCUMENTS, emit_bands, link_candidates, pair_runs
 from transforms.packed_arrays import join_pairs
 from transforms.verify_candidates import distinct_pairs
 
@@ -20,7 +21,7 @@ def pairs_of(hashes, row_keys, addresses, salt=0):
 
 def candidates_of(shards, extra_bands=0, num_partitions=3):
     """All candidate pairs of addresses, by way of the two pool tasks."""
-    emitted = sorted(itertools.chain.from_iterable(emit_bands(shard, BANDS, extra_bands, num_partitions) for shard in shards))
+    emitted = sorted(itertools.chain.from_iterable(emit_bands(shard, [], BANDS, extra_bands, num_partitions) for shard in shards))
     found = []
     for key, values in itertools.groupby(emitted, key=lambda item: item[0]):
         for shard, pairs in link_candidates((key, [value for _, value in values]), num_partitions):
@@ -100,7 +101,7 @@ def test_a_pair_is_found_once_for_each_band_it_shares(tmp_path):
 def test_another_number_of_bands_than_was_scored_is_an_error(tmp_path):
     (shard,) = write_shards(tmp_path, [[Document("a", random_signature(np.random.default_rng(4)))]])
     with pytest.raises(ValueError, match="holds 14 hashes, not 20"):
-        emit_bands(shard, 20, 0, 4)
+        emit_bands(shard, [], 20, 0, 4)
 
 
 @given(st.integers(2, 16), st.integers(1, 12), st.data())

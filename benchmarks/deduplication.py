@@ -1,13 +1,13 @@
 """Cost of finding exact and near-duplicates at 100,000 and a million documents, and whether planted ones are found.
 
-    python benchmarks/deduplication.py [--hot] [DOCUMENTS ...]
+    python -m benchmarks.deduplication [--hot] [DOCUMENTS ...]
 
 Documents are made signatures, of which 5 % vary an earlier one (each byte of it is changed with a probability of 0 to 0.25, so
 similarities of .75 to 1), and 1 % repeat an earlier document's content hash. Prints CPU time a document, time, and peak resident memory.
 Each size runs in a process of its own, on one core, with the in-memory runner.
 
-With `--hot`: what a key costs that all documents share, beside the same documents without it: one band (`near`: no near-duplicate is real), all of a signature but two
-bytes (`copies`: all are), the content (`exact`), one line of eleven (`lines`: repeated lines), one value (`cap`: a cap of two).
+With `--hot`: what a key costs that all documents share, beside the same documents without it: one band (`near`: no near-duplicate is real), all of a signature but
+two bytes (`copies`: all are), the content (`exact`), one line of eleven (`lines`: repeated lines), one value (`cap`: a cap of two).
 """
 
 import os
@@ -152,16 +152,17 @@ def measure_hot(num_documents: int, kind: str, hot: bool) -> None:
 
 
 def main(sizes: list[int], hot: bool) -> None:
-    print(f"python {' '.join(sys.argv)}   # {platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"python -m benchmarks.deduplication {' '.join(sys.argv[1:])}   # {machine}")
     for size in sizes if hot else ():
         for kind in KINDS:
             for shared in ("apart", "shared"):
                 print(f"{size:,} documents, {kind}, keys {shared}", flush=True)
-                subprocess.run([sys.executable, __file__, "--one_hot", str(size), kind, shared], check=True)
+                subprocess.run([sys.executable, "-m", "benchmarks.deduplication", "--one_hot", str(size), kind, shared], check=True)
     for size in () if hot else sizes:
         for spill in ([], ["--spill"]):
             print(f"{size:,} documents, bands {'on disk' if spill else 'in the memory of the runner'}", flush=True)
-            subprocess.run([sys.executable, __file__, "--one", str(size), *spill], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.deduplication", "--one", str(size), *spill], check=True)
 
 
 def measure(num_documents: int, spill: bool) -> None:

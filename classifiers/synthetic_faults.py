@@ -33,6 +33,9 @@ MIN_VOTES = 5
 MIN_DIFFERENT_VOTES = 3
 """How many of these must differ: a column of *de* is no French."""
 
+MIN_BROKEN_WORDS = 180
+"""Words of a text from which an ending in mid-sentence counts: a model breaks off where its tokens end, and the fewest that are usual, 256, are some 190 words of
+English. Shorter ones that end so are excerpts, which people cut."""
 UNFINISHED_WORDS = "the a an and or of than into their your my our its whose because"
 """Words that end no English sentence, or hardly ever: not *this*, *with* or *to*, on which people do end theirs."""
 FUNCTION_WORDS = (
@@ -64,14 +67,15 @@ class SyntheticFaultsScorer:
       knowledge, wherever they stand (int16);
     * `template_marks`: marks of chat templates (`<|im_end|>`, `[INST]`, `### Response:`), and pairs of lines that begin with `User:` and `Assistant:`;
     * `placeholder_marks`: blanks never filled in (`[Your Name]`, `{{name}}`, `[insert date]`);
-    * `truncated_end` (int8): 1 where the text breaks off: behind a word that ends no sentence, an opened bracket, a list number without its item;
+    * `truncated_end` (int8): 1 where the text breaks off: behind a word that ends no sentence (in a text of at least 180 words), an opened
+      bracket that is no smiley, a list number without its item;
     * `loop_char_share`: characters in the longest stretch that says the same (up to 64 words) at least four times in a row, per character of the text;
     * `language_switches`: how often the language or script changes from one stretch of 30 words to the next, and stays changed;
     * `list_line_share`, `heading_line_share`: list items and headings, of the lines that are not blank; 0 where there are fewer than three.
     """
 
     name = "synthetic_faults"
-    version = f"synthetic-faults-1;{WORD_SPLITTER_VERSION}"
+    version = f"synthetic-faults-2;{WORD_SPLITTER_VERSION}"
     fields = pa.schema(
         [
             ("refusal_phrases", pa.int16()),
@@ -177,7 +181,7 @@ def _measure(utf8, offsets, begins, ends, chars, folded, kinds, line_offsets, li
                 counts[text, LIST_LINES] += 1 if kind == 1 else 0
                 counts[text, HEADING_LINES] += 1 if kind == 2 else 0
                 if line + 1 == line_offsets[text + 1] and kind != 2 and last > first:
-                    counts[text, TRUNCATED] = _breaks_off(utf8, begin, begins, ends, folded, kinds, first, last, table, values)
+                    counts[text, TRUNCATED] = _breaks_off(utf8, begin, begins, ends, folded, kinds, first, last, num, table, values)
 
 
 @njit(cache=True, nogil=True)
@@ -329,17 +333,19 @@ def _kind_of_line(utf8, begin, end):
 
 
 @njit(cache=True, nogil=True)
-def _breaks_off(utf8, line_begin, begins, ends, folded, kinds, first, last, table, values):
-    """1 if a text whose last line begins at `line_begin` stops in the middle of something."""
+def _breaks_off(utf8, line_begin, begins, ends, folded, kinds, first, last, num, table, values):
+    """1 if a text of `num` words whose last line begins at `line_begin` stops in the middle of something."""
     piece = last - 1
     begin, end = np.int64(begins[piece]), np.int64(ends[piece])
     if kinds[piece] == KIND_SYMBOL:
         mark = utf8[end - 1]
         if end - begin == 1 and (mark == 0x28 or mark == 0x5B or mark == 0x7B):
-            return 1
+            eyes = utf8[ends[piece - 1] - 1] if piece > first else 0
+            # ': (' is a face.
+            return 0 if mark == 0x28 and (eyes == 0x3A or eyes == 0x3B or eyes == 0x3D) else 1
         # A number of a list, or a bullet, and nothing behind it.
         return 1 if mark == 0x2E and end - begin == 1 and piece > first + 2 and kinds[piece - 1] == 1 and begins[piece - 1] == line_begin else 0
-    if not _mark_of(folded[piece], table, values) & np.uint8(64):
+    if num < MIN_BROKEN_WORDS or not _mark_of(folded[piece], table, values) & np.uint8(64):
         return 0
     # Prose, not a title, a table or code: a word stands before it, and enough in its line for a sentence.
     return 1 if begin - line_begin >= 30 and kinds[piece - 1] != KIND_SYMBOL else 0

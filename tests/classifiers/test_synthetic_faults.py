@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.fault_phrases import ASSISTANT_OPENINGS, ASSISTANT_TALK, CUTOFFS, REFUSALS, expand
-from classifiers.synthetic_faults import FUNCTION_WORDS, SyntheticFaultsScorer
+from classifiers.synthetic_faults import FUNCTION_WORDS, MIN_BROKEN_WORDS, SyntheticFaultsScorer
 from classifiers.text_batch import TextBatch
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, make_prose
 
@@ -108,17 +108,26 @@ def test_alternatives_expand_to_every_text_once():
     assert expand(("a ((b|c) d|e)",)) == ["a b d", "a e", "a c d"]
 
 
+LONG = "The tide was out, and nobody had come down to the boats since noon. " * 20
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "It was a long way from the harbour to the top of the",
-        "They had walked for hours and the rain had come and",
+        LONG + "It was a long way from the harbour to the top of the",
+        LONG + "They had walked for hours and the rain had come and",
         "It was a long way from the harbour to the hill, said the keeper (",
+        "It was a long way from the harbour to the hill, and the list holds: [",
         "1. First of all the boat\n2. Then the sail and the oars\n3.",
     ],
 )
 def test_texts_that_break_off_are_found(text):
     assert scores(text)["truncated_end"] == 1
+
+
+def test_an_ending_in_mid_sentence_counts_from_so_many_words_on():
+    for words, broken in ((MIN_BROKEN_WORDS - 1, 0), (MIN_BROKEN_WORDS, 1)):
+        assert scores("boat " * (words - 1) + "the")["truncated_end"] == broken
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,10 @@ def test_texts_that_break_off_are_found(text):
         "It was a long way.",
         "It was a long way from the harbour to the hill",
         "The end of the",
+        "It was a long way from the harbour to the top of the",
+        LONG + "It was a long way from the harbour to the hill",
+        "It was a long way from the harbour, and they had closed the inn : (",
+        LONG + "They would not let us in :(",
         "What are you looking at",
         "It is over (at last)",
         "",

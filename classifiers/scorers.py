@@ -63,7 +63,7 @@ class ScoreSettings:
     signature_seed: int = 1
     """Seed of the MinHashes, 0 to 2**63 - 1. Only signatures of one seed can be compared."""
     tokenizer: str = PRETOKENS
-    """What counts `tokens`: `headwater-pretokens-1`, or the path of a Hugging Face `tokenizers` JSON file."""
+    """What counts `tokens`: `headwater-pretokens-1`, or a Hugging Face tokenizer (`classifiers.token_counters`)."""
     words: str = HEADWATER
     """Whose words the heuristic scorers count: `headwater`, or `datatrove` for its numbers exactly."""
     ai_detector: str = "fast"

@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.beam_costs import ViewedOnce
 from pipeline.errors import UsageError
+from pipeline.recipe_flags import recipe_flags
 
 
 def beam_options(parsed: argparse.Namespace) -> PipelineOptions:
@@ -28,6 +29,8 @@ def check_beam_flags(rest: Sequence[str], parsed: argparse.Namespace) -> None:
         name = argument.removeprefix(dashes).partition("=")[0]
         if dashes == "--" and (name in known or name.removeprefix("no_") in known):
             continue
+        if dashes == "--" and parsed.command == "remix" and name in {flag.flag for flag in recipe_flags() if flag.needs_scoring}:
+            raise UsageError(f"--{name}: no such flag of remix, since it takes effect where text is scored; score again with `headwater curate`")
         close = difflib.get_close_matches(name, sorted(ours | known), 1)
         hint = f"; did you mean --{close[0]}?" if close else f"; `headwater {parsed.command} --help` lists those there are"
         raise UsageError(f"{dashes}{name}: no such flag{hint}")

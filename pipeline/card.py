@@ -38,6 +38,8 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "|---|---:|---:|",
         *(f"| {name} | {units['human']:,} | {units['all']:,} |" for name, units in published.items()),
         "",
+        _tokenizer(manifest),
+        "",
         *_reserve(manifest),
         *_prevalence(manifest),
         "## Files",
@@ -63,6 +65,11 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _tokenizer(manifest: Mapping[str, Any]) -> str:
+    name, version = manifest["tokenizer"]["name"], manifest["tokenizer"]["version"]
+    return f"Tokens are counted by `{name}`" + (f" (`{version}`), without special tokens." if version not in (None, name) else ".")
 
 
 def _reserve(manifest: Mapping[str, Any]) -> list[str]:

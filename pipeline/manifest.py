@@ -70,12 +70,19 @@ def build_manifest(
         "digest": content_digest(written),
         "recipe_digest": recipe.digest,
         "recipe": recipe.tables,
+        "tokenizer": describe_tokenizer(recipe, scored["scorers"]),
         "scorers": scored["scorers"],
         "decontamination": describe_evaluation(scored.get("settings", {})),
         "cascade": None if catalog.cascade_work is None else {**asdict(catalog.cascade_work), "deep_share": catalog.cascade_work.deep_share},
         "prevalence": estimate_prevalence(catalog.unlabelled, scored["scorers"].get("ai_detector", {}).get("version")),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
     }
+
+
+def describe_tokenizer(recipe: Recipe, scorers: Mapping[str, Any]) -> dict[str, str | None]:
+    """What counted the tokens: as the recipe names it, and the version, with a digest of its rules, that stands in the scored shards."""
+    version = scorers.get("size", {}).get("version")
+    return {"name": recipe.score.tokenizer, "version": version and version.rsplit(";", 1)[-1]}
 
 
 def content_digest(written: Sequence[ShardWritten]) -> str:

@@ -148,7 +148,7 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
         RecipeFlag(
             "tokenizer",
             "score.tokenizer",
-            "what `tokens` counts: headwater-pretokens-1, or a Hugging Face tokenizers JSON file",
+            "what `tokens` counts: headwater-pretokens-1, or a Hugging Face tokenizer: a tokenizer.json, a folder, or a name of the hub",
             needs_scoring=True,
         ),
         RecipeFlag("text_unit", "read.text_unit", "plain text files: one document a file, or one a line", ("file", "line"), needs_scoring=True),

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from classifiers.content import TOKENIZER_CHUNK, ContentHashScorer, SizeScorer, strip_whitespace
+from classifiers.content import ContentHashScorer, SizeScorer, strip_whitespace
 from classifiers.pretokens import PRETOKENS
 from classifiers.text_batch import TextBatch
+from classifiers.token_counters import BATCH_TEXTS
 from classifiers.words import WORD_SPLITTER
 from tests.classifiers.kernel_texts import HOSTILE_TEXTS, any_texts
 
@@ -91,7 +92,7 @@ def test_size_version_names_splitter_and_tokenizer(tokenizer_file):
 
 
 def test_tokenizer_file_counts_whole_texts_unpadded(tokenizer_file):
-    texts = [" ".join("x" * length) for length in range(7)] * (TOKENIZER_CHUNK // 3)
+    texts = [" ".join("x" * length) for length in range(7)] * (BATCH_TEXTS // 3)
     columns = SizeScorer(str(tokenizer_file)).score(TextBatch.of(texts))
     assert columns["tokens"].to_pylist() == [len(text.split()) for text in texts]
     assert columns["tokens"].type == pa.int32()

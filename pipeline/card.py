@@ -40,6 +40,7 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "",
         _tokenizer(manifest),
         "",
+        *_sample_weight(manifest),
         *_reserve(manifest),
         *_prevalence(manifest),
         "## Files",
@@ -70,6 +71,17 @@ def write_card(manifest: Mapping[str, Any]) -> str:
 def _tokenizer(manifest: Mapping[str, Any]) -> str:
     name, version = manifest["tokenizer"]["name"], manifest["tokenizer"]["version"]
     return f"Tokens are counted by `{name}`" + (f" (`{version}`), without special tokens." if version not in (None, name) else ".")
+
+
+def _sample_weight(manifest: Mapping[str, Any]) -> list[str]:
+    weights = manifest["sample_weight"]
+    if weights is None:
+        return []
+    if weights["kind"] == "golden_ratio":
+        said = f"human rows {weights['human']:.4f}, others {weights['other']:.4f}: the golden-ratio weight of these amounts (arXiv 2502.18049)"
+    else:
+        said = f"human rows 1, others {weights['other']:.4f} x (1 - `ai_probability`)^{weights['exponent']:g}"
+    return ["## Weights", "", f"`sample_weight` says how much a row should count in training: {said}; by {weights['unit']}, the mean is 1.", ""]
 
 
 def _reserve(manifest: Mapping[str, Any]) -> list[str]:

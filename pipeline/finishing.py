@@ -135,7 +135,7 @@ def finish_run(
             memory.abandon()
         refuse(BooksDoNotBalance(f"the books do not balance, nothing was published: {'; '.join(faults)}. This is a defect of Headwater."), folders)
     scorers = {"scorers": {}, **json.loads(catalog.scored_by)}
-    manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, tops, finished_at=now())
+    manifest = build_manifest(facts, recipe, catalog, accounts, counts, cuts.plan, written, scorers, tops, finished_at=now(), weights=cuts.weights)
     report: dict = {}
     if memory:
         report = memory.report(facts, recipe, counts)

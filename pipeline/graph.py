@@ -31,6 +31,7 @@ from transforms.score_documents import score_split
 from transforms.scored_shards import SplitScored, recall_split
 from transforms.spill_unsplittable import spill_unsplittable
 from transforms.storage import is_local
+from transforms.weigh_samples import add_sums, sum_weights, weigh_samples
 from transforms.write_shards import ShardWritten, human_origins, write_shard
 
 
@@ -56,6 +57,8 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         ranks = job.folders.ranked, job.folders.shuffled if is_local(job.folders.root) else None
         decided = decided | "RankInClusters" >> RankInClusters(job.recipe.mix, job.near_clusters, job.recipe.dedup.partitions, *ranks)
     cuts = decided | "PlanMix" >> PlanMix(job.recipe.mix) | "AdmitMix" >> beam.Map(admit_mix, job.recipe, job.folders)
+    if job.recipe.publish.sample_weight != "none":
+        cuts = (decided, cuts) | "Weigh" >> Weigh(job)
 
     counts, written = (decided, cuts) | "Publish" >> Publish(job)
     memory = root | "NoMemory" >> beam.Create([None])
@@ -203,6 +206,22 @@ class RejectDuplicates(beam.PTransform):
             | "Joined" >> beam.Map(lambda joined: (next(iter(joined[1]["decided"])), list(joined[1]["found"])))
             | "Reject" >> _pool(reject, DecidedShard)
         )
+
+
+class Weigh(beam.PTransform):
+    """(decided shards, the mix) -> the mix with what published rows weigh in training."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def expand(self, decided_and_cuts):
+        decided, cuts = decided_and_cuts
+        kind, sums = self._job.recipe.publish.sample_weight, ()
+        if kind == "importance":
+            add = PoolDo("weigh", sum_weights, self._job.recipe.mix)
+            found = decided | "SumWeights" >> beam.ParDo(add, AsSingleton(cuts)) | "AddSums" >> beam.CombineGlobally(add_sums)
+            sums = (AsSingleton(found),)
+        return cuts | "WeighSamples" >> beam.Map(weigh_samples, kind, *sums)
 
 
 class Publish(beam.PTransform):

@@ -17,6 +17,7 @@ from transforms.balance_books import Account
 from transforms.find_tops import TopFound
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
+from transforms.sample_weights import SampleWeights
 from transforms.write_shards import ShardWritten
 
 FORMAT = 1
@@ -36,6 +37,7 @@ def build_manifest(
     tops: Sequence[TopFound] = (),
     *,
     finished_at: str,
+    weights: SampleWeights | None = None,
 ) -> dict[str, Any]:
     """The manifest as nested dictionaries. Everything but the run's own facts and times depends on inputs and recipe alone."""
     mix = recipe.mix
@@ -62,6 +64,7 @@ def build_manifest(
         },
         "published": {name: {"human": human, "all": total} for name, human, total in totals},
         "keep_top": [_top(one) for one in tops],
+        "sample_weight": None if weights is None else asdict(weights),
         "reserve": [asdict(group) for group in plan.reserved],
         "accounts": [_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,

@@ -1,12 +1,13 @@
-"""What the orders of `mix.priority` need of the scored shards and of what is decided before the mix."""
+"""What the orders of `mix.priority` and the weights of rows need of the scored shards and of what is decided before the mix."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 from transforms.mix_settings import RANK_FIELD, MixSettings
+from transforms.weigh_samples import PROBABILITY
 
-_REMEDIES = {"perplexity": "set score.perplexity_model", "ai_probability": 'add "ai_detector" to score.scorers'}
+_REMEDIES = {"perplexity": "set score.perplexity_model", PROBABILITY: 'add "ai_detector" to score.scorers'}
 """What makes a column that an order looks at."""
 
 
@@ -15,6 +16,14 @@ def check_priority(mix: MixSettings, known: pa.Schema) -> None:
     field = mix.priority_field
     if field not in (None, RANK_FIELD, *known.names):
         raise ValueError(f"mix.priority = {mix.priority!r}: orders by {field!r}, which is not scored; {_REMEDIES[field]}, or give another priority")
+
+
+def check_sample_weight(kind: str, known: pa.Schema) -> None:
+    """Raises ValueError, saying what to do, for weights that are made of a score which was not made."""
+    if kind == "importance" and PROBABILITY not in known.names:
+        raise ValueError(
+            f"publish.sample_weight = {kind!r}: is made of {PROBABILITY!r}, which is not scored; {_REMEDIES[PROBABILITY]}, or give golden_ratio or none"
+        )
 
 
 def takes_turns_over(mix: MixSettings, key: str) -> bool:

@@ -22,7 +22,7 @@ from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.caps import NEAR_CLUSTER, CapSettings, complete_scores
 from pipeline.decontamination import evaluation_of, limits_of, recall_evaluation
 from pipeline.errors import UsageError
-from pipeline.mix_orders import check_priority
+from pipeline.mix_orders import check_priority, check_sample_weight
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
 from transforms.find_contaminated import ContaminationLimits
@@ -153,6 +153,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
         for field in recipe.mix.reserve_fields:
             require("reserve", field, field in known.names, "a column that was scored; add the scorer that makes it, or leave the reserve out")
         check_priority(recipe.mix, known)
+        check_sample_weight(recipe.publish.sample_weight, known)
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error
     for scorer, needed_for in _needed_scorers(recipe):

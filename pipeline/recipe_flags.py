@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.errors import UsageError
 from pipeline.recipe import parse_assignment
 from transforms.mix_settings import PRIORITIES
+from transforms.sample_weights import WEIGHT_KINDS
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
     "form of the published files": (
         RecipeFlag("num_shards", "publish.num_shards", "published files; 0 = by size"),
         RecipeFlag("target_shard_bytes", "publish.target_shard_bytes", "bytes of text in a published file, about"),
+        RecipeFlag("sample_weight", "publish.sample_weight", "column that says how much each row should count in training", WEIGHT_KINDS),
         RecipeFlag("mask_personal_data", "publish.mask_personal_data", "kinds of personal data to mask, with commas: email, ip, phone, card, key"),
     ),
     MEMORY: (

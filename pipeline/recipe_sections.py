@@ -7,6 +7,7 @@ from typing import Any
 
 from classifiers.personal_kinds import check_kinds
 from transforms.memory_settings import MemorySettings
+from transforms.sample_weights import WEIGHT_KINDS
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,13 @@ class PublishSettings:
     """Compression level."""
     mask_personal_data: tuple[str, ...] = ()
     """Kinds of personal data masked in what is published (`classifiers.personal_kinds.KIND_NAMES`)."""
+    sample_weight: str = "none"
+    """What the column `sample_weight` holds; `none`: there is no such column."""
 
     def __post_init__(self) -> None:
         require("publish.row_group_documents", self.row_group_documents, self.row_group_documents >= 1, "at least 1")
         require("publish.zstd_level", self.zstd_level, 1 <= self.zstd_level <= 22, "1..22")
+        require("publish.sample_weight", self.sample_weight, self.sample_weight in WEIGHT_KINDS, "one of " + ", ".join(WEIGHT_KINDS))
         object.__setattr__(self, "mask_personal_data", tuple(self.mask_personal_data))
         check_kinds(self.mask_personal_data, "publish.mask_personal_data")
 

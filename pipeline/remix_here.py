@@ -20,6 +20,7 @@ from transforms.dispose_documents import SpilledRows, dispose_shard
 from transforms.find_cuts import find_cuts
 from transforms.scored_shards import recall_split
 from transforms.survey_mix import survey_shard
+from transforms.weigh_samples import add_sums, sum_weights, weigh_samples
 from transforms.worker_pool import run_on_pool
 from transforms.write_shards import human_origins, write_shard
 
@@ -41,6 +42,10 @@ def remix_here(job: Job, parsed: Namespace) -> None:
 
         decided = rank_here(decided, mix, job.near_clusters, recipe.dedup.partitions, folders.ranked)
     cuts = admit_mix(find_cuts(lambda request: run_on_pool("survey", survey_shard, decided, request, mix), mix), recipe, folders)
+    if recipe.publish.sample_weight != "none":
+        is_summed = recipe.publish.sample_weight == "importance"
+        sums = add_sums(run_on_pool("weigh", sum_weights, decided, cuts, mix)) if is_summed else (0, 0)
+        cuts = weigh_samples(cuts, recipe.publish.sample_weight, sums)
 
     places = (folders.kept, folders.rejected) if job.write else (None, None)
     disposed = list(run_on_pool("mix", dispose_shard, decided, cuts, mix, *places, recipe.publish.mask_personal_data))

@@ -14,6 +14,7 @@ from pipeline.__main__ import main
 from tests.classifiers.test_perplexity import make_arpa
 from tests.conftest import WITHOUT_DETECTOR, published, rejected
 from tests.texts import documents, edited, write_jsonl
+from transforms.dispose_documents import PUBLISHED_SCHEMA
 from transforms.mix_settings import MixSettings
 from transforms.order_keys import priority_keys
 
@@ -119,6 +120,32 @@ def test_diverse_takes_turns_over_groups_of_near_duplicates(headwater, tmp_path)
     assert plain.code == 0 and sum(name.startswith("echo") for name in published(tmp_path / "plain")["id"].to_pylist()) > 1
 
 
+@pytest.mark.parametrize("kind", ["golden_ratio", "importance"])
+@pytest.mark.parametrize("unit", ["documents", "tokens"])
+def test_weights_stand_in_the_files_and_their_mean_is_1(curated, headwater, tmp_path, kind, unit):
+    flags = [f"--scored={curated}/scored", *LOOSE, f"--quota_unit={unit}", f"--sample_weight={kind}", "--importance_exponent=3", "--max_documents=60"]
+    for name, more in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+        ran = headwater("remix", *flags, *more, f"--output={tmp_path}/{name}")
+        assert ran.code == 0, ran.err
+    rows = published(tmp_path / "here")
+    assert rows == published(tmp_path / "graph") and rows.column_names == [*PUBLISHED_SCHEMA.names, "sample_weight"]
+    amounts = np.ones(rows.num_rows) if unit == "documents" else rows["tokens"].to_numpy().astype(float)
+    weights, is_human = rows["sample_weight"].to_numpy().astype(float), pc.equal(rows["origin"], "human").to_numpy()
+    assert (weights * amounts).sum() / amounts.sum() == pytest.approx(1, rel=1e-6)
+    told = json.loads((tmp_path / "here" / "manifest.json").read_text())["sample_weight"]
+    assert told == json.loads((tmp_path / "graph" / "manifest.json").read_text())["sample_weight"] and (told["kind"], told["unit"]) == (kind, unit)
+    if kind == "golden_ratio":
+        k = amounts[is_human].sum() / amounts[~is_human].sum()
+        share = ((k * k + 4 * k) ** 0.5 - k) / 2
+        assert (weights * amounts)[is_human].sum() / amounts.sum() == pytest.approx(share, rel=1e-6)
+        assert told["real_share"] == pytest.approx(share)
+    else:
+        human_chances = (1 - rows["ai_probability"].to_numpy().astype(float)) ** 3
+        assert (weights[is_human] == 1).all() and weights[~is_human] == pytest.approx(human_chances[~is_human] * told["other"], rel=1e-5)
+    assert "## Weights" in (tmp_path / "here" / "README.md").read_text()
+    assert "sample_weight" not in published(curated).column_names and json.loads((curated / "manifest.json").read_text())["sample_weight"] is None
+
+
 def test_orders_can_be_swept_and_each_row_is_its_plan(curated, headwater, tmp_path):
     flags = [f"--scored={curated}/scored", *LOOSE, "--max_documents=30"]
     ran = headwater("plan", *flags, "--sweep=priority=quality,random,importance,hard", f"--sweep_output={tmp_path}/t.json")
@@ -150,6 +177,8 @@ def test_clusters_that_were_not_scored_are_refused_with_what_to_do(curated, head
         (["--set=mix.priority=best"], "must be one of quality, random, importance, diverse, hard"),
         (["--priority=diverse", "--diverse_by="], "must be a key, such as semantic_cluster or source"),
         (["--priority=diverse", "--diverse_by=url:nowhere"], "mix.diverse_by"),
+        (["--sample_weight=importance", '--set=score.scorers=["size", "quality", "content_hash", "signature"]'], "or give golden_ratio or none"),
+        (["--set=publish.sample_weight=even"], "must be one of none, golden_ratio, importance"),
         (["--importance_exponent=-1"], "must be a number in 0..100"),
     ],
 )

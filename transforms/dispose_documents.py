@@ -18,7 +18,9 @@ from transforms.mask_columns import MASKED_FIELD, mask_columns
 from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
+from transforms.sample_weights import WEIGHT_FIELD, SampleWeights
 from transforms.storage import is_local, join_path, open_arrow, write_whole
+from transforms.survey_mix import counts_as_human
 
 PUBLISHED = "published"
 
@@ -70,9 +72,10 @@ REJECTED_SCHEMA = pa.schema(
 publication."""
 
 _KEYS = [pa.field("placement_key", pa.uint64()), pa.field("row_key", pa.uint64())]
+OPTIONAL_FIELDS = (MASKED_FIELD, WEIGHT_FIELD)
+"""Columns that a published file has only where they were asked for, after all others."""
 SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, *_KEYS])
-MASKED_SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, MASKED_FIELD, *_KEYS])
-"""Where personal data is masked: what was masked stands beside the text."""
+"""A published document on its way to its file; before the keys stand those of `OPTIONAL_FIELDS` that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class SpilledRows:
     """Kept documents of one scored shard that go to one output shard."""
 
     path: str
-    """Arrow IPC file of `SPILL_SCHEMA`, or `MASKED_SPILL_SCHEMA`."""
+    """Arrow IPC file of `SPILL_SCHEMA`."""
     batch: int
     """Which of its batches."""
     num_rows: int
@@ -113,7 +116,8 @@ def dispose_shard(
     if rejected_folder is not None and kept_folder is not None:
         stem = f"{decided.shard.index:06d}"
         _write_rejected(decisions, decided, join_path(rejected_folder, f"{stem}.parquet"))
-        spilled = _spill_kept(decisions, decided, output_shard, placement_key, join_path(kept_folder, f"{stem}.arrow"), masked)
+        path = join_path(kept_folder, f"{stem}.arrow")
+        spilled = _spill_kept(decisions, decided, output_shard, placement_key, path, masked, cuts.weights, settings)
     return [ShardDisposed(counts, spilled, decisions.num_rows)]
 
 
@@ -152,7 +156,14 @@ def _write_rejected(decisions: pa.Table, decided: DecidedShard, path: str) -> No
 
 
 def _spill_kept(
-    decisions: pa.Table, decided: DecidedShard, output_shard: np.ndarray, placement_key: np.ndarray, path: str, masked: tuple[str, ...]
+    decisions: pa.Table,
+    decided: DecidedShard,
+    output_shard: np.ndarray,
+    placement_key: np.ndarray,
+    path: str,
+    masked: tuple[str, ...],
+    weights: SampleWeights | None,
+    settings: MixSettings,
 ) -> tuple[tuple[int, SpilledRows], ...]:
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):
@@ -170,9 +181,12 @@ def _spill_kept(
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
     made["generation"] = pc.coalesce(rows["generation"], made["generation"]) if "generation" in made else rows["generation"]
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
-    schema = MASKED_SPILL_SCHEMA if masked else SPILL_SCHEMA
     if masked:
         made |= mask_columns(made, masked)
+    if weights is not None:
+        probabilities = pc.fill_null(made["ai_probability"], np.nan).to_numpy() if "ai_probability" in made else None
+        made[WEIGHT_FIELD.name] = pa.array(weights.of_rows(counts_as_human(rows["origin"].to_numpy(), settings), probabilities))
+    schema = pa.schema([*PUBLISHED_SCHEMA, *(field for field in OPTIONAL_FIELDS if field.name in made), *_KEYS])
     ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in schema], schema=schema)
     spilled = []
     compression = None if is_local(path) else "lz4"

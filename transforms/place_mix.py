@@ -18,6 +18,7 @@ import numpy as np
 from transforms.mix_settings import UNITS, MixSettings
 from transforms.mix_steps import Amount
 from transforms.plan_mix import MixPlan, warn_of_loss
+from transforms.sample_weights import SampleWeights
 from transforms.survey_mix import HUMAN, OTHER, OrderedSteps, Request, Selection, join_documents, order_steps
 
 
@@ -75,6 +76,8 @@ class MixCuts:
     """int64 (shards, 3): human documents, tokens and bytes of each shard."""
     other_units: np.ndarray
     """int64 (shards,): other text of each shard, in the quota's unit (documents where the quota is 0)."""
+    weights: SampleWeights | None = None
+    """What published rows weigh in training; None: they do not say."""
 
 
 def seek_human(histogram: np.ndarray, selection: Selection) -> Request:

@@ -25,9 +25,10 @@ from transforms.mix_settings import RANK_FIELD, MixSettings
 from transforms.near_clusters import read_near_clusters
 from transforms.order_keys import MOST_RANK, rank_keys
 from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
-from transforms.records import ORIGIN_CODES, DecidedShard, Origin, make_addresses, rows_of, shards_of
+from transforms.records import DecidedShard, make_addresses, rows_of, shards_of
 from transforms.spill_bytes import Spilled, load_bytes, spill_bytes
 from transforms.storage import join_path, write_whole
+from transforms.survey_mix import counts_as_human
 from transforms.worker_pool import run_on_pool
 
 _COLUMNS = ("reason", "origin", "row_key", "quality")
@@ -52,8 +53,7 @@ def rank_within(clusters: np.ndarray, keys: np.ndarray, addresses: np.ndarray) -
 
 def order_within(row_keys: np.ndarray, qualities: np.ndarray, origins: np.ndarray, settings: MixSettings) -> np.ndarray:
     """uint64: the keys by which documents of a cluster are ranked: the kind (human or not) in the top bit, then best first as for `quality`."""
-    counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
-    return (rank_keys(row_keys, qualities, settings) >> np.uint64(1)) | np.where(np.isin(origins, counted), np.uint64(0), _KIND)
+    return (rank_keys(row_keys, qualities, settings) >> np.uint64(1)) | np.where(counts_as_human(origins, settings), np.uint64(0), _KIND)
 
 
 def read_clusters(decided: DecidedShard, key: str, near_clusters: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -183,6 +183,12 @@ def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> 
     return (keys < key) | ((keys == key) & (addresses < address))
 
 
+def counts_as_human(origins: np.ndarray, settings: MixSettings) -> np.ndarray:
+    """bool: which verified origins (`ORIGIN_CODES`) count towards the quota."""
+    is_human = origins == ORIGIN_CODES[Origin.HUMAN]
+    return is_human | (origins == ORIGIN_CODES[Origin.PRESUMED_HUMAN]) if settings.count_presumed_human else is_human
+
+
 def survey_columns(settings: MixSettings) -> tuple[str, ...]:
     """The columns of `DECISION_SCHEMA` that the mix looks at; beside them it looks at `settings.scored_fields`."""
     return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
@@ -206,9 +212,8 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
     qualities = columns.get("quality", np.empty(0))
     if np.isnan(qualities).any():
         raise ValueError(f"decision column 'quality': not a number; priority={settings.priority} needs a value in 0..1 for every alive document")
-    counted = [ORIGIN_CODES[Origin.HUMAN]] + [ORIGIN_CODES[Origin.PRESUMED_HUMAN]] * settings.count_presumed_human
     scores = _scores(alive, settings)
-    is_human, priority = np.isin(columns["origin"], counted), priority_keys(columns["row_key"], qualities, settings, scores)
+    is_human, priority = counts_as_human(columns["origin"], settings), priority_keys(columns["row_key"], qualities, settings, scores)
     is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     if settings.min_fresh_human:
         is_stale = is_human & ~pc.fill_null(alive["fresh"], False).to_numpy()

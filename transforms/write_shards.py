@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms.dispose_documents import PUBLISHED_SCHEMA, SpilledRows
-from transforms.mask_columns import MASKED_FIELD
+from transforms.dispose_documents import OPTIONAL_FIELDS, PUBLISHED_SCHEMA, SpilledRows
 from transforms.records import Origin
 from transforms.storage import is_local, join_path, open_arrow, open_binary, write_whole
 
@@ -66,7 +65,7 @@ def write_shard(
     rows = _read_spilled(sorted(spilled, key=lambda part: (part.path, part.batch)))
     order = np.lexsort((rows["row_key"].to_numpy(), rows["placement_key"].to_numpy()))
     path = join_path(folder, shard_name(number, num_shards))
-    schema = pa.schema([*PUBLISHED_SCHEMA, *(field for field in [MASKED_FIELD] if field.name in rows.schema.names)])
+    schema = pa.schema([*PUBLISHED_SCHEMA, *(field for field in OPTIONAL_FIELDS if field.name in rows.schema.names)])
     with write_whole(path) as file:
         writer = pq.ParquetWriter(
             file,

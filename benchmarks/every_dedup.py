@@ -49,7 +49,12 @@ def plant(number: int, text: str, boilerplates: list[list[str]], items: list[str
     copies_url = number % URL_EVERY == 21
     url = f"https://site-{number % 977}.example/page/{number - copies_url}"
     prompt = "Write something." if number % HOT_PROMPT_EVERY == 13 else f"Write about subject {number // PROMPT_DOCUMENTS}."
-    return {"id": f"{number:09d}", "text": text, "url": url.replace("https://", "http://www.") + "/?utm_source=x" if copies_url else url, "prompt": prompt}
+    return {
+        "id": f"{number:09d}",
+        "text": text,
+        "url": url.replace("https://", "http://www.") + "/?utm_source=x" if copies_url else url,
+        "prompt": prompt,
+    }
 
 
 def write_corpus(folder: Path, vocabulary: Vocabulary, count: int, *, seed: int) -> None:

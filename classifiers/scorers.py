@@ -13,6 +13,7 @@ import pyarrow as pa
 from classifiers.custom_scorers import is_custom, load_custom_scorer
 from classifiers.evaluation_sets import EvaluationSets, recall_sets
 from classifiers.line_units import LINE_UNITS
+from classifiers.nearest import did_you_mean
 from classifiers.pretokens import PRETOKENS
 from classifiers.quality_settings import check_quality_settings, quality_model_fields, quality_scorers
 from classifiers.splitters import HEADWATER, SPLITTERS
@@ -95,7 +96,8 @@ class ScoreSettings:
         unknown = [name for name in self.scorers if name not in (*SCORER_NAMES, *OPTIONAL_SCORERS) and not is_custom(str(name))]
         if unknown:
             known = f"known: {', '.join((*SCORER_NAMES, *OPTIONAL_SCORERS))}; one of your own is named module:function or module:Class"
-            raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}; {known}")
+            slip = did_you_mean(str(unknown[0]), (*SCORER_NAMES, *OPTIONAL_SCORERS))
+            raise ValueError(f"scorers: unknown {', '.join(map(repr, unknown))}{slip}; {known}")
         if self.words not in SPLITTERS:
             raise ValueError(f"words must be one of {', '.join(SPLITTERS)}, not {self.words!r}")
         if len(set(self.scorers)) != len(self.scorers) or not self.scorers:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from classifiers.detectors import CascadeWork
+from classifiers.nearest import did_you_mean
 from pipeline.card import write_card
 from pipeline.decided import write_key
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, LedgerConflict, QuotaUnmet, TooManyDead, UsageError
@@ -28,6 +29,7 @@ from transforms.balance_books import keep_books, unbalanced
 from transforms.count_unlabelled import add_unlabelled
 from transforms.find_tops import TopFound
 from transforms.place_mix import MixCuts
+from transforms.records import DOCUMENT_SCHEMA
 from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
 from transforms.write_shards import ShardWritten
@@ -63,7 +65,8 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
         with_key.update(dict(one.keys))
     for key in recipe.score.keys if documents else ():
         if not with_key[key]:
-            refuse(UsageError(f"key {key!r}: none of {documents:,} documents has one; name a field of the records, or leave it out"), folders)
+            slip = did_you_mean(key, ("prompt", "near_cluster", "semantic_cluster", "url:host", "url:normalised", *DOCUMENT_SCHEMA.names))
+            refuse(UsageError(f"key {key!r}: none of {documents:,} documents has one{slip}; name a field of the records, or leave it out"), folders)
     read = sum(count for key, count in books.items() if key[2] == "read")
     dead = sum(count for key, count in books.items() if key[2] == "dead")
     if dead > recipe.read.max_dead_share * read:

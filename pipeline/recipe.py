@@ -6,7 +6,6 @@ Equal recipes have equal digests whatever the order or layout of their files.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -18,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from classifiers.nearest import did_you_mean
 from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.caps import NEAR_CLUSTER, CapSettings, complete_scores
 from pipeline.decontamination import evaluation_of, limits_of, recall_evaluation
@@ -166,8 +166,9 @@ def check_quality_field(field: str, known: pa.Schema) -> None:
     """Raises ValueError for a `dedup.quality_field` that is no score of numbers; the default one may be left out of the scorers."""
     if field == "quality" and field not in known.names:
         return
-    numeric = field in known.names and (pa.types.is_floating(known.field(field).type) or pa.types.is_integer(known.field(field).type))
-    require("dedup.quality_field", field, numeric, "a score of numbers; add the scorer that makes it, or set quality")
+    numbers = [one.name for one in known if pa.types.is_floating(one.type) or pa.types.is_integer(one.type)]
+    numeric = field in numbers
+    require("dedup.quality_field", field, numeric, f"a score of numbers{did_you_mean(field, numbers)}; add the scorer that makes it, or set quality")
 
 
 def check_tops(tops: Iterable[TopShare], known: pa.Schema) -> None:
@@ -241,7 +242,10 @@ def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:
     for name, table in tables.items():
         keys = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "enabled"}
         if "field" not in keys:
-            raise ValueError(f"rules.{name}: names no field; a rule needs field and at least one of min, max, allow, deny, required")
+            slip = did_you_mean(name, set(default_tables()["rules"]) - {name})
+            raise ValueError(
+                f"rules.{name}: names no field{slip}; a rule of your own needs field and at least one of min, max, allow, deny, required"
+            )
         if table.get("enabled", True):
             yield Rule(name=name, **keys)
 
@@ -319,8 +323,7 @@ def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterable[
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+    return did_you_mean(word, known) or f"; known: {', '.join(sorted(known))}"
 
 
 def _example(tables: Mapping[str, Any], section: str) -> str:

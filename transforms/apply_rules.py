@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers.nearest import did_you_mean
 from transforms.records import Origin
 
 RULE_ORIGINS = (Origin.HUMAN, Origin.PRESUMED_HUMAN, Origin.SYNTHETIC, Origin.DISPUTED)
@@ -68,7 +69,8 @@ def check_rule_fields(rules: Sequence[Rule], schema: pa.Schema) -> None:
             raise ValueError(f"rules.{rule.name}.languages: no scorer tells the language; add 'language' to score.scorers, or set languages = []")
         if rule.field not in schema.names:
             raise ValueError(
-                f"rules.{rule.name}.field: no scorer makes {rule.field!r} and no document has it; the fields are: {', '.join(sorted(schema.names))}"
+                f"rules.{rule.name}.field: no scorer makes {rule.field!r} and no document has it{did_you_mean(rule.field, schema.names)}; "
+                f"the fields are: {', '.join(sorted(schema.names))}"
             )
         kind = schema.field(rule.field).type
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)

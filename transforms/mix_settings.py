@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from classifiers.nearest import did_you_mean
 from transforms.group_settings import MOST_GROUPS, Group, exact_fraction, make_groups
 
 UNITS = ("documents", "tokens", "bytes")
@@ -52,7 +53,9 @@ class Reserve:
     def __post_init__(self) -> None:
         known = ", ".join(RESERVE_FIELDS)
         if self.field not in RESERVE_FIELDS or not self.value:
-            raise ValueError(f"reserve.{self.name}: must be FIELD.VALUE with FIELD one of {known}, such as task.support")
+            raise ValueError(
+                f"reserve.{self.name}: must be FIELD.VALUE with FIELD one of {known}, such as task.support{did_you_mean(self.field, RESERVE_FIELDS)}"
+            )
         if self.documents != 0 and not _is_count(self.documents):
             raise ValueError(f"reserve.{self.name}={self.documents!r}: must be a whole number of documents, 0 or more")
 

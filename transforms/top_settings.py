@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from classifiers.nearest import did_you_mean
 from transforms.mix_settings import RESERVE_FIELDS
 
 TOP_GROUPS = ("origin", *RESERVE_FIELDS)
@@ -28,7 +28,9 @@ class TopShare:
         if not self.field:
             raise ValueError(f"keep_top.{self.name}: names no score; write FIELD or FIELD@GROUP, such as quality@language")
         if self.group and self.group not in TOP_GROUPS:
-            raise ValueError(f"keep_top.{self.name}: {self.group!r} is no group{_nearest(self.group)} After @ write one of {', '.join(TOP_GROUPS)}")
+            raise ValueError(
+                f"keep_top.{self.name}: {self.group!r} is no group{did_you_mean(self.group, TOP_GROUPS)}; after @ write one of {', '.join(TOP_GROUPS)}"
+            )
         if not 0 < self.share <= 1:
             raise ValueError(f"keep_top.{self.name} = {self.share}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10")
 
@@ -57,8 +59,3 @@ def parse_share(value: object, key: str) -> Fraction:
         return Fraction(text.removesuffix("%").strip()) / 100 if text.endswith("%") else Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{key} = {value!r}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10") from error
-
-
-def _nearest(group: str) -> str:
-    close = difflib.get_close_matches(group, TOP_GROUPS, 1)
-    return f"; did you mean {close[0]!r}?" if close else "."

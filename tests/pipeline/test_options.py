@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.flag_groups import IN_MEMORY_RUNNER, INPUT_FLAGS, default_workers
 from pipeline.options import fields_of, inputs_of, parse_arguments
 from pipeline.recipe import default_tables, load_recipe
-from pipeline.recipe_flags import overrides_of, recipe_flags
+from pipeline.recipe_flags import RECIPE_FLAGS, overrides_of, recipe_flags
 from transforms.inputs import FIELD_ALIASES
 from transforms.records import Origin
 
@@ -279,3 +279,28 @@ def test_the_module_exits_with_2_for_what_it_does_not_know():
     assert ran.returncode == 2
     assert "headwater: --human_quta: no such flag; did you mean --human_quota?" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_help_is_grouped_in_the_order_of_use(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["curate", "--help"])
+    said = capsys.readouterr().out
+    titles = [line.removesuffix(":") for line in said.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [
+        "options",
+        "inputs (at least one)",
+        "output",
+        *RECIPE_FLAGS,
+        "names of the records' fields (default: the usual names)",
+        "where the detector runs",
+        "recipe",
+        "running",
+    ]
+    assert said.splitlines()[0] == "usage: headwater curate --human NAME=GLOB --synthetic NAME=GLOB ... --output DIR [OPTIONS]"
+
+
+def test_a_remix_shows_no_flag_that_needs_scoring(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["remix", "--help"])
+    said = capsys.readouterr().out
+    assert "--keep_top" in said and not any(f"--{flag.flag} " in said for flag in recipe_flags() if flag.needs_scoring)

@@ -154,7 +154,7 @@ def test_shares_are_sorted_and_the_whole_is_none():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("quality@prompt", "'prompt' is no group. After @ write one of origin, task"), ("@task", "names no score")]
+    ("name", "said"), [("quality@prompt", "'prompt' is no group; after @ write one of origin, task"), ("@task", "names no score")]
 )
 def test_a_name_that_cannot_be_says_what_can(name, said):
     with pytest.raises(ValueError, match=said):

@@ -127,7 +127,9 @@ def test_the_ranges_of_a_hot_band_hang_together_and_no_worker_gets_all(tmp_path,
         found = set()
         for key, group in itertools.groupby(emitted, key=lambda item: item[0]):
             values = [value for _, value in group]
-            entries = np.concatenate([unpack_arrays(value, "<u8", np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")]))[1] for value in values])
+            entries = np.concatenate(
+                [unpack_arrays(value, "<u8", np.dtype([("hash", "<u4"), ("row", "<u4"), ("row_key", "<u8")]))[1] for value in values]
+            )
             assert np.unique(entries["hash"], return_counts=True)[1].max() < 200
             for _, held in link_candidates((key, values), partitions):
                 ends = join_pairs([held])
@@ -153,7 +155,10 @@ def test_near_duplicates_among_documents_of_a_hot_band_are_found_all_the_same(tm
     ids = [f"{place:05}" for place in range(n)]
     found = []
     for number, (cut, partitions) in enumerate([(1_200, 8), (700, 1)]):
-        shards = [fast_shard(tmp_path / str(number), index, ids[rows], signatures[rows], bands[rows]) for index, rows in enumerate([slice(cut), slice(cut, n)])]
+        shards = [
+            fast_shard(tmp_path / str(number), index, ids[rows], signatures[rows], bands[rows])
+            for index, rows in enumerate([slice(cut), slice(cut, n)])
+        ]
         table, _ = run_on(FindNearDuplicates(num_partitions=partitions), shards)
         places = [cut * (address >> 32) + (address & 0xFFFFFFFF) for address in table["address"].to_pylist()]
         found.append(dict(zip(places, table["partner_id"].to_pylist(), strict=True)))

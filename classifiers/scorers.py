@@ -121,7 +121,7 @@ class ScoreSettings:
             raise ValueError(f"ai_label must be names of labels with commas, not {self.ai_label!r}")
         if self.line_unit not in LINE_UNITS:
             raise ValueError(f"line_unit must be one of {', '.join(LINE_UNITS)}, not {self.line_unit!r}")
-        if len(set(self.keys)) != len(self.keys) or not all(isinstance(key, str) and key for key in self.keys):
+        if not all(isinstance(key, str) and key for key in self.keys) or len(set(self.keys)) != len(self.keys):
             raise ValueError(f"keys must be names of fields, each once, not {list(self.keys)!r}")
         check_quality_settings(self)
         if not isinstance(self.evaluation, EvaluationSets):

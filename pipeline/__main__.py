@@ -51,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("headwater: interrupted; nothing was published", file=sys.stderr)
         return 130
+    except Exception as error:
+        from pipeline.run import fault_outside
+
+        fault = fault_outside(error)
+        if fault is None or "--debug" in arguments:
+            raise
+        return complain(fault)
     finally:
         gc.enable()
     return 0

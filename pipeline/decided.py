@@ -18,9 +18,10 @@ from pipeline.caps import NEAR_CLUSTER, SEMANTIC_CLUSTER, finds_meanings
 from pipeline.folders import Folders
 from pipeline.mix_orders import takes_turns_over
 from pipeline.recipe import Recipe
+from transforms.decisions import decision_path
 from transforms.find_tops import TopFound
 from transforms.records import ScoredShard
-from transforms.storage import join_path, open_binary, write_whole
+from transforms.storage import is_local, join_path, open_binary, write_whole
 
 FORMAT = 3
 """Version of the decision files; others are not taken over."""
@@ -66,12 +67,15 @@ def recall_tops(decided: str) -> tuple[TopFound, ...]:
 def find_decided(scored: str, names: Sequence[str], key: str) -> str | None:
     """The folder of decisions beside the folder `scored` whose key is `key` and whose shards are `names` (sorted), if there is one.
 
-    None also where the key file is missing or unreadable: deciding anew is always right.
+    None also where the key file is missing or unreadable, or a decision file is missing: deciding anew is always right.
     """
     decided = join_path(os.path.dirname(scored.rstrip("/")) or ".", "decided")
     try:
         with contextlib.closing(open_binary(join_path(decided, KEY_FILE))) as file:
             found = json.loads(file.read())
-        return decided if found["key"] == key and [name for name, _ in found["shards"]] == list(names) else None
+        if found["key"] != key or [name for name, _ in found["shards"]] != list(names):
+            return None
+        present = not is_local(decided) or all(os.path.isfile(decision_path(decided, index)) for index in range(len(names)))
+        return decided if present else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

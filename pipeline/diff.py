@@ -26,7 +26,7 @@ from rich.table import Table
 
 from pipeline.errors import UsageError
 from transforms.compare_runs import ABSENT, FATE_SCHEMA, PART_DOCUMENTS, PUBLISHED, Move, compare_parts, spill_fates
-from transforms.storage import write_whole
+from transforms.storage import open_arrow, write_whole
 
 
 def run_diff(parsed: Namespace) -> dict[str, Any]:
@@ -55,11 +55,13 @@ def run_diff(parsed: Namespace) -> dict[str, Any]:
 def read_fates(run: str) -> Iterator[pa.RecordBatch]:
     """Every document of a published run, as batches of `FATE_SCHEMA`, published ones first."""
     for path in _files(run, "data"):
-        for batch in pq.ParquetFile(path).iter_batches(columns=["source", "id"]):
-            yield _batch(batch, pa.repeat(pa.scalar(PUBLISHED), batch.num_rows))
+        with open_arrow(path) as file:
+            for batch in pq.ParquetFile(file).iter_batches(columns=["source", "id"]):
+                yield _batch(batch, pa.repeat(pa.scalar(PUBLISHED), batch.num_rows))
     for path in _files(run, "rejected"):
-        for batch in pq.ParquetFile(path).iter_batches(columns=["source", "id", "stage", "reason"]):
-            yield _batch(batch, pc.binary_join_element_wise(batch["stage"], batch["reason"], ": "))
+        with open_arrow(path) as file:
+            for batch in pq.ParquetFile(file).iter_batches(columns=["source", "id", "stage", "reason"]):
+                yield _batch(batch, pc.binary_join_element_wise(batch["stage"], batch["reason"], ": "))
 
 
 def describe_diff(moves: Mapping[Move, int], manifests: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -127,7 +129,12 @@ def _files(run: str, kind: str) -> list[str]:
 
 
 def _num_documents(run: str) -> int:
-    return sum(pq.read_metadata(path).num_rows for kind in ("data", "rejected") for path in _files(run, kind))
+    return sum(_num_rows(path) for kind in ("data", "rejected") for path in _files(run, kind))
+
+
+def _num_rows(path: str) -> int:
+    with open_arrow(path) as file:
+        return pq.read_metadata(file).num_rows
 
 
 def _batch(batch: pa.RecordBatch, fates: pa.Array) -> pa.RecordBatch:

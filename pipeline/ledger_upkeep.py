@@ -60,15 +60,19 @@ def withdraw(url: str, ids: Sequence[str]) -> dict[str, Any]:
 def verify_ledger(url: str, outputs: Sequence[str] = ()) -> list[str]:
     """Faults of the ledger against the published shards, a sentence each; none is well. Runs that died are brought to an end first.
 
-    Checks `outputs`, or every dataset that the log names and that is still there with the run that published it: names, digests and rows of the
-    shards, and the content hash of every text. Cost: all text of those datasets is read and hashed.
+    A file of the ledger that cannot be read is the only fault then: nothing can be counted without it. Checks `outputs`, or every dataset that the
+    log names and that is still there with the run that published it: names, digests and rows of the shards, and the content hash of every text.
+    Cost: all text of those datasets is read and hashed.
     """
     done = recover(url)
     for sentence in done:
         print(f"recovered: {sentence}", file=sys.stderr)
     snapshot = existing_ledger(url)
     runs = published_runs(url)
-    faults = _check_counts(snapshot, runs)
+    try:
+        faults = _check_counts(snapshot, runs)
+    except (ValueError, OSError) as error:
+        return [f"{url}: a file of the ledger cannot be read: {error}"]
     committed = {run.run_id: run for run in runs}
     for output in outputs or dict.fromkeys(run.output for run in runs):
         manifest = _manifest(output)

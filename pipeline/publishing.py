@@ -30,7 +30,8 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 @contextlib.contextmanager
 def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folders]:
-    """The staging folder of a run that will publish to `output`; removed at the end if the run did not publish.
+    """The staging folder of a run that will publish to `output`; removed at the end if the run did not publish. Symbolic links are followed: staging
+    lies beside the folder that they lead to.
 
     On an object store it is not removed: workers may outlive the launcher there. What a failed run left lies under `staging-RUN`.
 
@@ -43,7 +44,7 @@ def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folde
             )
         yield Folders(join_path(output, f"staging-{run_id}"))
         return
-    output = os.path.abspath(output)
+    output = os.path.realpath(output)
     parent, name = os.path.split(output)
     try:
         os.makedirs(parent, exist_ok=True)
@@ -52,12 +53,15 @@ def stage_output(output: str, run_id: str, *, overwrite: bool) -> Iterator[Folde
         raise UsageError(f"--output={output}: another run is publishing there; wait for it, or give another folder") from error
     except OSError as error:
         raise UsageError(f"--output={output}: {error.strerror}; give a folder that can be written") from error
+    staging = os.path.join(parent, f".{name}.staging-{run_id}")
     with lock:
-        _recover(parent, name)
-        check_output(output, overwrite=overwrite)
-        staging = os.path.join(parent, f".{name}.staging-{run_id}")
-        os.makedirs(staging)
         try:
+            try:
+                _recover(parent, name)
+                check_output(output, overwrite=overwrite)
+                os.makedirs(staging)
+            except OSError as error:
+                raise UsageError(f"--output={output}: {error.strerror}; give a folder that can be written") from error
             yield Folders(staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -83,6 +87,8 @@ def check_output(output: str, *, overwrite: bool) -> None:
         return
     except NotADirectoryError as error:
         raise UsageError(f"--output={output}: is a file; give a folder") from error
+    except OSError as error:
+        raise UsageError(f"--output={output}: {error.strerror}; give a folder that can be read and written") from error
     if not held:
         return
     foreign = sorted(set(held) - set(OURS))
@@ -122,7 +128,7 @@ def publish_staged(folders: Folders, output: str, run_id: str, *, overwrite: boo
     if not is_local(output):
         _move_objects(folders, output)
         return manifest
-    output = os.path.abspath(output)
+    output = os.path.realpath(output)
     check_output(output, overwrite=overwrite)
     _sync_folder(folders.root)
     if os.path.isdir(output) and os.listdir(output):

@@ -26,7 +26,7 @@ from pipeline.mix_orders import check_priority, check_sample_weight
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
 from transforms.find_contaminated import ContaminationLimits
-from transforms.mix_settings import MixSettings
+from transforms.mix_settings import MixSettings, parse_quota
 from transforms.records import DOCUMENT_SCHEMA
 from transforms.top_settings import TopShare, parse_tops
 
@@ -334,6 +334,6 @@ def _example(tables: Mapping[str, Any], section: str) -> str:
 def _fraction(value: Any) -> Fraction:
     # Through str: 0.1 is meant as one tenth, not as the binary fraction nearest to it.
     try:
-        return Fraction(str(value))
-    except (ValueError, ZeroDivisionError) as error:
+        return parse_quota(str(value))
+    except ValueError as error:
         raise ValueError(f"mix.human_quota = {value!r}: must be a number from 0 to 1, such as 0.5 or 1/3") from error

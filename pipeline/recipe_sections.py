@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE
 from classifiers.personal_kinds import check_kinds
 from transforms.memory_settings import MemorySettings
 from transforms.sample_weights import WEIGHT_KINDS
@@ -37,6 +38,10 @@ class OriginSettings:
     """Path of a calibration file; empty: the shipped one."""
     reject_disputed: bool
     """Whether a document declared human that the detector disputes is rejected, or published outside the human share."""
+
+    def __post_init__(self) -> None:
+        rate = self.max_false_positive_rate
+        require("origin.max_false_positive_rate", rate, LOWEST_RATE <= rate <= HIGHEST_RATE, f"{LOWEST_RATE}..{HIGHEST_RATE}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class LedgerSettings:
     """What earlier cycles' publications mean for this one."""
 
     max_synthetic_uses: int
-    """Cycles that may publish one synthetic text or near-duplicates of it, at least 1."""
+    """Cycles that may publish one synthetic text or near-duplicates of it, 1 to 1,000,000."""
     max_generation: int
     """Deepest generation that is published; -1: any."""
     min_fresh_human: float | str
@@ -93,7 +98,7 @@ class LedgerSettings:
     """Date from which human text may count as fresh; empty: any."""
 
     def __post_init__(self) -> None:
-        require("ledger.max_synthetic_uses", self.max_synthetic_uses, self.max_synthetic_uses >= 1, "at least 1")
+        require("ledger.max_synthetic_uses", self.max_synthetic_uses, 1 <= self.max_synthetic_uses <= 1_000_000, "1..1000000")
         require("ledger.max_generation", self.max_generation, -1 <= self.max_generation <= 32767, "-1 (any) to 32767")
         require("ledger.fresh_share_of", self.fresh_share_of, self.fresh_share_of in ("human", "all"), "human or all")
         MemorySettings(fresh_after=self.fresh_after or None)

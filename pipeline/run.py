@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+
 from classifiers.calibration import LengthThresholds
 from classifiers.detectors import detector_calibration
 from classifiers.scorers import warm_up, without_detector
@@ -33,7 +35,7 @@ from pipeline.job import Job
 from pipeline.lean_imports import import_beam_for_local_files
 from pipeline.options import fields_of, inputs_of
 from pipeline.progress import RunProgress
-from pipeline.publishing import published_run, stage_output
+from pipeline.publishing import published_manifest, published_run, stage_output
 from pipeline.recipe import Recipe, check_rule_sources, default_tables, load_recipe
 from pipeline.recipe_flags import overrides_of
 from pipeline.run_facts import RunFacts
@@ -80,7 +82,7 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         recipe, index = read_sets(recipe)
     recipe = size_shuffles(recipe, pieces)
     thresholds = detector_thresholds(recipe, detector)
-    output = getattr(parsed, "output", "")
+    output = _output_of(parsed)
     if not output and not _is_local_runner(parsed.runner):
         raise UsageError(f"--runner={parsed.runner}: a plan works in a folder of this machine; leave --runner out")
     facts = RunFacts(
@@ -203,6 +205,23 @@ def detector_thresholds(recipe: Recipe, detector: str | None) -> LengthThreshold
         raise UsageError(f"origin: {error}") from error
 
 
+def _output_of(parsed: Namespace) -> str:
+    """The folder to publish to; empty for a plan."""
+    if not hasattr(parsed, "output"):
+        return ""
+    if not parsed.output:
+        raise UsageError("--output=: names no folder; give the one that is to hold the dataset")
+    if not is_local(parsed.output):
+        return parsed.output
+    # As inputs are: no shell does it after an equals sign.
+    output, ledger = os.path.expanduser(parsed.output), getattr(parsed, "ledger", None)
+    if ledger and is_local(ledger):
+        places = [os.path.realpath(output), os.path.realpath(os.path.expanduser(ledger))]
+        if os.path.commonpath(places) in places:
+            raise UsageError(f"--output={output}: and --ledger={ledger} lie one in the other; a dataset is replaced whole, so give them folders apart")
+    return output
+
+
 @contextlib.contextmanager
 def _staging(parsed: Namespace, facts: RunFacts) -> Iterator[Folders]:
     if facts.output:
@@ -276,7 +295,7 @@ def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
             raise refused from error
         if parsed.debug:
             raise
-        raise HeadwaterError(f"{_cause(error)} Nothing was published. Run again; with --debug for the whole traceback.") from error
+        raise HeadwaterError(f"{_cause(error)} {_what_became_of(job)} With --debug for the whole traceback.") from error
     finally:
         stop_pool()
 
@@ -285,6 +304,15 @@ def needs_no_beam(job: Job, parsed: Namespace) -> bool:
     """Whether only the mix is left to do, with files and processes of this machine."""
     places = (*job.scored[:1], job.folders.root)
     return job.decided is not None and parsed.runner == IN_MEMORY_RUNNER and not parsed.beam and all(is_local(place) for place in places)
+
+
+def _what_became_of(job: Job) -> str:
+    """What is there after a run that stopped, and what to do: the dataset is published before the ledger is told."""
+    facts = job.facts
+    if not (facts.output and published_manifest(facts.output, facts.run_id)):
+        return "Nothing was published. Run again."
+    remedy = f"`headwater ledger verify {job.ledger.url}` commits its rows" if job.ledger else "nothing is left to do"
+    return f"The dataset had been published to {facts.output} by then, whole: {remedy}."
 
 
 def _import_beam(parsed: Namespace, command_line: tuple[str, ...]) -> None:
@@ -312,8 +340,8 @@ def _refusal(folders: Folders) -> HeadwaterError | None:
 
 
 def _cause(error: BaseException) -> str:
-    # Beam wraps what a worker raised into the text of its own error, the first line of which says it.
-    while error.__cause__ is not None and not isinstance(error, WorkerDied):
+    # Beam wraps what a worker raised into the text of its own error, the first line of which says it. An error that quotes its cause says more.
+    while error.__cause__ is not None and not isinstance(error, WorkerDied) and str(error.__cause__) not in str(error):
         error = error.__cause__
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"^[\w.]*(Error|Died|Exception|Interrupt)\b.*:", line)]
@@ -325,6 +353,13 @@ def _keep_dead_letters(scored: str, folders: Folders) -> None:
     letters = os.path.join(os.path.dirname(os.path.abspath(scored)), "dead_letters")
     if is_local(scored) and is_local(folders.root) and os.path.isdir(letters):
         shutil.copytree(letters, folders.dead_letters)
+
+
+def fault_outside(error: Exception) -> HeadwaterError | None:
+    """What to say of an error of the disk, of a file or of the ledger's library; None for any other, which is a defect and has a traceback."""
+    library = sys.modules.get("deltalake")
+    outside = (OSError, pa.ArrowException, *([library.exceptions.DeltaError] if library else []))
+    return HeadwaterError(_cause(error)) if isinstance(error, outside) else None
 
 
 def complain(error: HeadwaterError) -> int:

@@ -1,5 +1,6 @@
 """Rules: bounds on scores and lists of allowed values, each with a name that becomes the reason of what it rejects."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ import pyarrow.compute as pc
 from classifiers.nearest import did_you_mean
 from transforms.records import Origin
 
+LARGEST_BOUND = float(np.finfo(np.float32).max)
+"""Scores and the limits that rejections name are float32."""
 RULE_ORIGINS = (Origin.HUMAN, Origin.PRESUMED_HUMAN, Origin.SYNTHETIC, Origin.DISPUTED)
 
 
@@ -43,6 +46,14 @@ class Rule:
             raise ValueError(f"rule name {self.name!r}: must be snake_case (letters, digits, underscores), as it becomes a rejection's reason")
         if self.min is None and self.max is None and not self.allow and not self.deny and not self.required:
             raise ValueError(f"rules.{self.name}: has no bound; give at least one of min, max, allow, deny, required")
+        for key, bound in (("min", self.min), ("max", self.max)):
+            # No score is above nan, nor below it: the rule would pass everything and say nothing.
+            if bound is not None and not (abs(bound) <= LARGEST_BOUND or abs(bound) == math.inf):
+                raise ValueError(f"rules.{self.name}.{key} = {bound!r}: must be a number, at most {LARGEST_BOUND:g}; inf or -inf for no bound")
+        for key in ("languages", "sources"):
+            for value in getattr(self, key):
+                if not isinstance(value, str):
+                    raise ValueError(f"rules.{self.name}.{key}: {value!r} is no text; give names such as \"en\"")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"rules.{self.name}: min {self.min} is above max {self.max}; nothing could pass")
         unknown = [origin for origin in self.origins if origin not in RULE_ORIGINS]
@@ -129,8 +140,11 @@ def _broken(column: pa.ChunkedArray, rule: Rule) -> list[tuple[float | None, np.
 
 
 def _bound(bound: float, kind: pa.DataType) -> pa.Scalar:
-    # A float32 column against a float64 bound would reject a score that equals the bound as written, such as 0.2.
-    return pa.scalar(bound, kind) if pa.types.is_floating(kind) else pa.scalar(bound)
+    # A float32 column against a float64 bound would reject a score that equals the bound as written, such as 0.2. Whole bounds may be more than
+    # the column's type can tell apart, or more than fits 64 bits: as floats they are rounded.
+    if pa.types.is_floating(kind):
+        return pa.scalar(float(bound), kind)
+    return pa.scalar(bound if abs(bound) < 1 << 63 else float(bound))
 
 
 def _as_mask(broken: pa.ChunkedArray | pa.Array) -> np.ndarray:

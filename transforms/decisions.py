@@ -39,10 +39,18 @@ def read_decisions(decided: DecidedShard, columns: Sequence[str] | None = None, 
     return decisions
 
 
+def decision_path(folder: str, index: int) -> str:
+    """Where the decision file of the shard with that index lies under `folder`."""
+    return join_path(folder, f"{index:06d}.arrow")
+
+
 def recall_decisions(shard: ScoredShard, folder: str) -> list[DecidedShard]:
     """The decisions of an earlier run about `shard`, under `folder`; a pool task. Raises ValueError if they are not about this shard."""
-    decided = DecidedShard(shard, join_path(folder, f"{shard.index:06d}.arrow"), 0)
-    reasons = read_decisions(decided, ["reason"])["reason"]
+    decided = DecidedShard(shard, decision_path(folder, shard.index), 0)
+    try:
+        reasons = read_decisions(decided, ["reason"])["reason"]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{decided.path}: cannot be read ({error}); delete {folder}, and all is decided anew") from error
     if len(reasons) != shard.num_rows:
         raise ValueError(f"{decided.path}: decides about {len(reasons):,} documents, but {shard.name} holds {shard.num_rows:,}; delete {folder}")
     return [DecidedShard(shard, decided.path, reasons.null_count)]
@@ -50,7 +58,7 @@ def recall_decisions(shard: ScoredShard, folder: str) -> list[DecidedShard]:
 
 def write_decisions(decisions: pa.Table, shard: ScoredShard, folder: str) -> DecidedShard:
     """Writes `decisions` for `shard` under `folder`, whole or not at all."""
-    path = join_path(folder, f"{shard.index:06d}.arrow")
+    path = decision_path(folder, shard.index)
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with write_whole(path) as file, pa.ipc.new_file(file, DECISION_SCHEMA, options=options) as writer:
         # One batch: rows are then addressed by their place in it.

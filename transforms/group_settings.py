@@ -18,11 +18,15 @@ SHARE_KEYS = ("share", "min_share", "max_share")
 """Keys whose value is a share of the parent, 0..1."""
 COUNT_KEYS = tuple(f"{bound}{unit}" for unit in ("documents", "tokens") for bound in ("", "min_", "max_"))
 """Keys whose value is a number of documents or tokens."""
+_ENDLESS = re.compile(r"[eE][+-]?0*[1-9][\d_]{3,}")
+"""An exponent so large that the exact fraction of it would fill the memory."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 def exact_fraction(value: str | int | float | Decimal | Fraction) -> Fraction:
     """`value` as the exact fraction that its decimal notation says: 0.7 is 7/10. Raises ValueError, TypeError or ZeroDivisionError."""
+    if isinstance(value, str) and _ENDLESS.search(value):
+        raise ValueError("an exponent of four digits or more")
     return Fraction(repr(value) if isinstance(value, float) else value)
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from transforms.storage import is_local, write_whole
+from transforms.storage import is_local, name_damaged, write_whole
 
 STORAGE_VARIABLE = "HEADWATER_LEDGER_OPTIONS"
 """Environment variable: JSON object of storage options for deltalake (keys such as `AWS_ENDPOINT_URL`), beside those that it finds itself. Workers on
@@ -43,10 +43,10 @@ def storage_options(folder: str) -> dict[str, str] | None:
 def open_ledger_file(folder: str, path: str) -> Iterator[pa.NativeFile]:
     """The file at `path` (with slashes, relative to the ledger's `folder`) for random access. Raises FileNotFoundError or OSError."""
     if is_local(folder):
-        with pa.OSFile(_local(folder, path), "rb") as file:
+        with pa.OSFile(_local(folder, path), "rb") as file, name_damaged(_local(folder, path)):
             yield file
     else:
-        with _store(folder).open_input_file(path) as file:
+        with _store(folder).open_input_file(path) as file, name_damaged(f"{path} in {folder}"):
             yield file
 
 

@@ -101,6 +101,10 @@ def _read_parquet(split: Split, mapper: RecordMapper) -> Iterator[ParsedBatch]:
             for group in range(split.begin, min(split.end, parquet.num_row_groups)):
                 yield from _read_row_group(parquet, group, row, split.path, mapper, builder)
                 row += parquet.metadata.row_group(group).num_rows
+            if parquet.num_row_groups < split.end:
+                groups = f"{parquet.num_row_groups:,} row groups, and had at least {split.end:,}"
+                detail = f"the file has {groups} when the run was planned: it was replaced meanwhile"
+                builder.lose(f"{split.path}#{row}", Unreadable(DeadReason.TRUNCATED_FILE, detail))
     yield from builder.rest()
 
 

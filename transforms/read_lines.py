@@ -1,12 +1,14 @@
 """The lines of a split with their positions, wherever they lie: a byte range, a compressed file, or a spilled chunk."""
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from transforms.decompress import Damaged, decompress
 from transforms.inputs import Split
 from transforms.split_lines import BYTE_ORDER_MARK, find_first_line, iter_lines, read_range
+from transforms.storage import is_local
 
 
 class SplitLines:
@@ -44,6 +46,10 @@ class SplitLines:
                 yield positions, lines
         except Damaged as damage:
             self.damage = str(damage)
+        else:
+            # A file that others write to meanwhile may have shrunk: what is gone must not go unnoticed.
+            if split.stored_at is None and is_local(split.path) and (size := self._file.seek(0, os.SEEK_END)) < split.end:
+                self.damage = f"the file has {size:,} bytes, and had at least {split.end:,} when the run was planned: it was cut or replaced meanwhile"
 
     def _advance(self, lines: list[bytes]) -> Sequence[int]:
         if self._split.first_position is None:

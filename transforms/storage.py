@@ -44,13 +44,26 @@ def open_binary(path: str) -> BinaryIO:
 
 @contextlib.contextmanager
 def open_arrow(path: str) -> Iterator[pa.NativeFile]:
-    """`path` for random access by Arrow."""
-    if is_local(path):
-        with pa.OSFile(path, "rb") as file:
-            yield file
-    else:
-        with contextlib.closing(open_binary(path)) as raw, pa.PythonFile(raw, "r") as file:
-            yield file
+    """`path` for random access by Arrow; see `name_damaged` for what is raised in the block."""
+    with contextlib.ExitStack() as stack:
+        if is_local(path):
+            file = stack.enter_context(pa.OSFile(path, "rb"))
+        else:
+            file = stack.enter_context(pa.PythonFile(stack.enter_context(contextlib.closing(open_binary(path))), "r"))
+        stack.enter_context(name_damaged(path))
+        yield file
+
+
+@contextlib.contextmanager
+def name_damaged(path: str) -> Iterator[None]:
+    """What Arrow raises in the block because the file at `path` does not decode is raised with the path and what to do, as the same class."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        # Those with a number are the machine's, of whatever file: no space left, no such file.
+        if getattr(error, "errno", None) is not None or path in str(error):
+            raise
+        raise type(error)(f"{path}: is damaged ({error}); restore it, or run again what wrote it") from error
 
 
 @contextlib.contextmanager

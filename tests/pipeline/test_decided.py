@@ -57,6 +57,9 @@ def test_other_thresholds_change_the_key():
 def test_decisions_are_found_beside_the_scores_they_were_made_from(tmp_path):
     write_key(Folders(str(tmp_path)), key(), SHARDS)
     names = ["a.parquet", "b.parquet"]
+    (tmp_path / "decided" / "000000.arrow").write_bytes(b"")
+    assert find_decided(f"{tmp_path}/scored", names, key()) is None, "the second shard's decisions are missing"
+    (tmp_path / "decided" / "000001.arrow").write_bytes(b"")
     assert find_decided(f"{tmp_path}/scored", names, key()) == f"{tmp_path}/decided"
     assert find_decided(f"{tmp_path}/scored/", names, key()) == f"{tmp_path}/decided"
     assert find_decided(f"{tmp_path}/scored", names, key(dedup__near=False)) is None

@@ -32,7 +32,7 @@ from transforms.records import ScoredShard
 from transforms.sample_texts import measure_samples, warm_up
 from transforms.scored_shards import recall_split
 from transforms.storage import is_local
-from transforms.sweep_mix import MixFigures, read_alive_decisions, sample_order, sweep_mix
+from transforms.sweep_mix import MixFigures, MixSweep, read_alive_decisions
 from transforms.worker_pool import start_pool, stop_pool
 
 
@@ -61,8 +61,8 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
         clusters = sorted({mix.diverse_by for mix in mixes if mix.priority == "diverse"})
         with _decisions(parsed, command_line, scored, *recipes[members[0]], key) as folder:
             alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields, clusters, folder)
-        order = sample_order(alive)
-        found |= {number: sweep_mix(alive, recipes[number][0].mix, order) for number in members}
+        sweeping = MixSweep(alive)
+        found |= {number: sweeping.figures(recipes[number][0].mix) for number in members}
     figures = [found[number] for number in range(len(settings))]
     diversity = _measure([one.sample for one in figures], {shard.index: shard for shard in shards}, parsed)
     ordered = [SweepRow(*row) for row in zip(settings, figures, diversity, strict=True)]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import corpus, growth, real_run
+from benchmarks import corpus, growth, real_run, steering
 
 
 def topic_texts(count: int) -> list[str]:
@@ -237,3 +237,23 @@ def test_inputs_are_extracted_without_labels(tmp_path):
     read, groups = real_run.read_inputs(inputs)
     assert read["l2r21"] == Counter({"1": 1})
     assert groups == {"g": [("imdb", "human_imdb_2011")]}
+
+
+# --- steering ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_compared_with_what_lies_in_the_files(tmp_path):
+    for kind, rows in (
+        ("data", {"tokens": [3, 4, 5], "origin": ["human", "synthetic", "human"], "source": ["a", "b", "a"]}),
+        ("rejected", {"stage": ["mix", "mix"], "reason": ["over_quota", "over_quota"]}),
+    ):
+        (tmp_path / kind).mkdir()
+        pq.write_table(pa.table(rows), tmp_path / kind / "0.parquet")
+    found = steering.read_published(tmp_path)
+    assert found == steering.Published(3, 12, 2, {"a": 2, "b": 1}, {"mix: over_quota": 2})
+    account = {"rejected": [{"stage": "mix", "reason": "over_quota", "documents": 2}], "dead": []}
+    accounts = [{"source": "a", "published": {"human": 2}, "rejected": []}, {"source": "b", "published": {"synthetic": 1}, **account}]
+    planned = steering.read_plan({"accounts": accounts, "published": {"documents": {"all": 3}, "tokens": {"all": 12}}})
+    assert planned == found and steering.find_differences("x", vars(planned), found) == []
+    row = {"documents": 3, "tokens": 11, "human_share": 2 / 3, "sources": {"a": 2, "b": 1, "c": 0}}
+    assert steering.find_differences("x", steering.read_row(row), found) == ["x: tokens planned 11, published 12"]

@@ -10,7 +10,7 @@ from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixPlan
 from transforms.records import Reason, Stage
-from transforms.survey_mix import lies_before, read_alive
+from transforms.survey_mix import AliveDocuments, lies_before, read_alive
 
 _KEPT, _OVER_SIZE, _OVER_QUOTA, _SHARD_QUOTA, _NOT_FRESH = range(5)
 _REASONS = pa.array([None, Reason.OVER_SIZE.value, Reason.OVER_QUOTA.value, Reason.SHARD_QUOTA.value, Reason.NOT_FRESH.value])
@@ -35,14 +35,14 @@ class MixOutcome:
     """uint64: order of documents within a published shard (ties by address); 0 for rows rejected before."""
 
 
-def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings) -> MixOutcome:
+def apply_mix(decisions: pa.RecordBatch | pa.Table, cuts: MixCuts, settings: MixSettings, alive: AliveDocuments | None = None) -> MixOutcome:
     """Decides about rows of `DECISION_SCHEMA`, all of one shard or any other part of the documents that the cuts were found for.
 
-    Beside them it has the columns `settings.scored_fields`.
+    Beside them it has the columns `settings.scored_fields`. `alive`: what `read_alive` gives of them, for whoever has that already.
     """
     table = pa.Table.from_batches([decisions]) if isinstance(decisions, pa.RecordBatch) else decisions
     selection = cuts.selection
-    alive = read_alive(table, settings, selection.reserved)
+    alive = read_alive(table, settings, selection.reserved) if alive is None else alive
     keys, addresses, is_human = alive.priority, alive.addresses, alive.is_human
     fates = np.full(len(keys), _OVER_SIZE)
     for cut, fate in ((selection.stale, _NOT_FRESH), (selection.human, _KEPT)):

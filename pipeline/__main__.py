@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         parsed = parse_arguments(arguments)
-        if parsed.command in ("ledger", "diff") or (parsed.command == "plan" and parsed.sweep):
+        if parsed.command in ("ledger", "diff", "explore") or (parsed.command == "plan" and parsed.sweep):
             # These start no pool that would switch it on again, and may run long.
             gc.enable()
         if parsed.command == "ledger":
@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from pipeline.diff import run_diff
 
             run_diff(parsed)
+            return 0
+        if parsed.command == "explore":
+            from pipeline.explore import run_explore
+
+            run_explore(parsed)
             return 0
         if parsed.command == "plan" and parsed.sweep:
             from pipeline.run_sweep import run_sweep

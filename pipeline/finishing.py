@@ -29,6 +29,7 @@ from transforms.balance_books import keep_books, unbalanced
 from transforms.count_unlabelled import add_unlabelled
 from transforms.find_tops import TopFound
 from transforms.place_mix import MixCuts
+from transforms.plan_mix import MixPlan
 from transforms.records import DOCUMENT_SCHEMA
 from transforms.scored_shards import SplitScored, dead_letters_name
 from transforms.storage import join_path, open_binary, write_whole
@@ -96,9 +97,17 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
     """Refuses the run if quota, wanted size and reserved places cannot all be had, unless the user chose to shrink."""
-    if cuts.plan.is_unmet:
-        refuse(QuotaUnmet(f"{'; '.join(cuts.plan.shortages)}. Nothing was published. {_what_helps(recipe)}"), folders)
+    unmet = refusal_of_mix(cuts.plan, recipe)
+    if unmet is not None:
+        refuse(unmet, folders)
     return cuts
+
+
+def refusal_of_mix(plan: MixPlan, recipe: Recipe) -> QuotaUnmet | None:
+    """What a run stops with whose mix is `plan`; None where it may go on."""
+    if not plan.is_unmet:
+        return None
+    return QuotaUnmet(f"{'; '.join(plan.shortages)}. Nothing was published. {_what_helps(recipe)}")
 
 
 def finish_run(

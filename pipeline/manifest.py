@@ -66,7 +66,7 @@ def build_manifest(
         "keep_top": [_top(one) for one in tops],
         "sample_weight": None if weights is None else asdict(weights),
         "reserve": [asdict(group) for group in plan.reserved],
-        "accounts": [_account(account) for account in accounts],
+        "accounts": [describe_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,
         "mix": {"sentences": list(plan.sentences()), "num_shards": plan.num_shards},
         "shards": [_shard(shard, mix.quota_unit) for shard in written],
@@ -86,6 +86,18 @@ def describe_tokenizer(recipe: Recipe, scorers: Mapping[str, Any]) -> dict[str, 
     """What counted the tokens: as the recipe names it, and the version, with a digest of its rules, that stands in the scored shards."""
     version = scorers.get("size", {}).get("version")
     return {"name": recipe.score.tokenizer, "version": version and version.rsplit(";", 1)[-1]}
+
+
+def describe_account(account: Account) -> dict[str, Any]:
+    """One account of the books as the manifest holds it."""
+    return {
+        "source": account.source,
+        "declared_origin": account.declared_origin,
+        "read": account.read,
+        "published": dict(account.published),
+        "rejected": [{"stage": stage, "reason": reason, "documents": count} for (stage, reason), count in account.rejected],
+        "dead": [{"stage": stage, "reason": reason, "records": count} for (stage, reason), count in account.dead],
+    }
 
 
 def content_digest(written: Sequence[ShardWritten]) -> str:
@@ -124,17 +136,6 @@ def _published_units(counts: Counts, *, human_too: bool) -> list[tuple[str, int,
 def _top(found: TopFound) -> dict[str, Any]:
     share = {"name": found.top.name, "share": str(found.top.share), "field": found.top.field, "group": found.group}
     return share | {"documents": found.documents, "kept": found.kept, "threshold": found.threshold}
-
-
-def _account(account: Account) -> dict[str, Any]:
-    return {
-        "source": account.source,
-        "declared_origin": account.declared_origin,
-        "read": account.read,
-        "published": dict(account.published),
-        "rejected": [{"stage": stage, "reason": reason, "documents": count} for (stage, reason), count in account.rejected],
-        "dead": [{"stage": stage, "reason": reason, "records": count} for (stage, reason), count in account.dead],
-    }
 
 
 def _shard(shard: ShardWritten, unit: str) -> dict[str, Any]:

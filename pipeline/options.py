@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     remix = add("remix", "--scored DIR --output DIR [OPTIONS]", "decide and publish again from the scores of an earlier run")
     plan = add("plan", "--scored DIR [--sweep KEY=VALUES ...] [OPTIONS]", "what a mix would be; writes nothing")
     _add_diff(commands)
+    _add_explore(add("explore", "SCORED_DIR [OPTIONS]", "try mixes out on a local page, from the scores of an earlier run"))
     demo = add("demo", "[--output DIR] [OPTIONS]", "curate text that comes with Python and with Headwater")
     demo.set_defaults(overwrite=True, **dict.fromkeys(INPUT_FLAGS), **{f"{role}_field": None for role in FIELD_ALIASES})
 
@@ -106,6 +107,13 @@ def fields_of(parsed: argparse.Namespace) -> FieldNames:
         return FieldNames(**{role: getattr(parsed, f"{role}_field") for role in FIELD_ALIASES})
     except InputError as error:
         raise UsageError(str(error)) from error
+
+
+def _add_explore(explore: argparse.ArgumentParser) -> None:
+    explore.add_argument("scored_dir", metavar="SCORED_DIR", help="the output folder of an earlier run, or its scored/ folder")
+    explore.add_argument("--port", type=int, default=8765, metavar="N", help="port of the loopback address; 0 = any that is free (default: 8765)")
+    explore.add_argument("--no_browser", action="store_true", help="print the address and open no browser")
+    add_recipe(explore)
 
 
 def _add_diff(commands: Any) -> None:

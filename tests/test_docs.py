@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for folder in ("docs", "examples", "benchmarks", "classifiers") for page in (ROOT / folder).rglob("*.md"))]
 )
-COMMANDS = ("curate", "remix", "plan", "diff", "ledger", "demo")
+COMMANDS = ("curate", "remix", "plan", "explore", "diff", "ledger", "demo")
 
 
 def page(name: str) -> str:

@@ -5,6 +5,7 @@ Rules come before deduplication, so that a document that will be rejected never 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from classifiers.calibration import LengthThresholds, judge
 from classifiers.contamination_fields import BY, NGRAMS, SHARE
-from transforms.apply_rules import Rule, apply_rules
+from transforms.apply_rules import Rule, Verdicts, apply_rules
 from transforms.decisions import write_decisions
 from transforms.find_contaminated import ContaminationLimits, find_contaminated
 from transforms.records import (
@@ -32,6 +33,30 @@ from transforms.verify_origin import DISPUTED, verify_origin
 BASE_COLUMNS = ("id", "source", "origin", "row_key", "content_hash", "words", "tokens", "bytes")
 """What judging always reads. Everything else is read only where a rule or a setting needs it."""
 OPTIONAL_COLUMNS = ("quality", "ai_probability")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What single documents are turned down for before they are compared with others; every array has one entry a document."""
+
+    declared: np.ndarray
+    """uint8: `ORIGIN_CODES` as declared."""
+    origin: np.ndarray
+    """uint8: as verified."""
+    verified: np.ndarray
+    """bool: the detector could judge."""
+    ai_probability: np.ndarray
+    """float32, nan where no detector ran or it abstained."""
+    limits: np.ndarray
+    """float32: the detector's threshold for a text of this length, nan where there is none."""
+    disputed: np.ndarray
+    """bool: rejected for its origin."""
+    contaminated: np.ndarray
+    """bool: rejected as contaminated."""
+    broken: np.ndarray
+    """bool: rejected by the rule of `verdicts`."""
+    verdicts: Verdicts
+    """The first rule that each breaks, whatever else it is rejected for."""
 
 
 def judge_shard(
@@ -73,28 +98,16 @@ def judge_documents(
 ) -> pa.Table:
     """One row of `DECISION_SCHEMA` for each row of `columns`, in order. A document is rejected for its origin, else as contaminated, else by a rule."""
     n = columns.num_rows
-    declared = _codes(columns["origin"])
-    ai_probability, limits = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
-    flagged = judged = np.zeros(n, dtype=bool)
-    if thresholds is not None and "ai_probability" in columns.schema.names:
-        words = columns["words"].to_numpy().astype(np.int32)
-        ai_probability = pc.fill_null(columns["ai_probability"], np.nan).to_numpy().astype(np.float32)
-        flagged, judged = judge(ai_probability, words, thresholds)
-        limits = _limits(words, thresholds)
-    origin = verify_origin(declared, flagged)
-    disputed = (origin == DISPUTED) & reject_disputed
-
-    verdicts = apply_rules(columns, pa.array(np.array(ORIGIN_NAMES, dtype=object)[origin]), rules)
-    contaminated = np.zeros(n, bool) if contamination is None else ~disputed & find_contaminated(columns, contamination)
-    broken = ~disputed & ~contaminated & (verdicts.rule >= 0)
+    judged = judge_columns(columns, rules, thresholds, reject_disputed, contamination)
+    disputed, contaminated, broken, verdicts = judged.disputed, judged.contaminated, judged.broken, judged.verdicts
     reasons = np.array([None] * n, dtype=object)
     reasons[disputed] = Reason.DISPUTED_ORIGIN.value
     reasons[broken] = np.array([rule.name for rule in rules] or [""], dtype=object)[verdicts.rule[broken]]
     stages = np.array([None] * n, dtype=object)
     stages[disputed], stages[broken] = Stage.ORIGIN.value, Stage.RULES.value
     reasons[contaminated], stages[contaminated] = Reason.CONTAMINATED.value, Stage.CONTAMINATION.value
-    values = np.where(disputed, ai_probability, np.where(broken, verdicts.value, np.nan))
-    bounds = np.where(disputed, limits, np.where(broken, verdicts.limit, np.nan))
+    values = np.where(disputed, judged.ai_probability, np.where(broken, verdicts.value, np.nan))
+    bounds = np.where(disputed, judged.limits, np.where(broken, verdicts.limit, np.nan))
     partner_id, similarity = pa.nulls(n, pa.string()), pa.nulls(n, pa.float32())
     if contamination is not None:
         values = np.where(contaminated, columns[NGRAMS].to_numpy(), values)
@@ -106,9 +119,9 @@ def judge_documents(
         "address": make_addresses(shard_index, np.arange(n)),
         "id": columns["id"],
         "source": columns["source"],
-        "declared": declared,
-        "origin": origin,
-        "verified": judged,
+        "declared": judged.declared,
+        "origin": judged.origin,
+        "verified": judged.verified,
         "row_key": columns["row_key"],
         "content_hash": columns["content_hash"],
         "quality": quality_of(columns, quality_field),
@@ -127,6 +140,36 @@ def judge_documents(
         "semantic_cluster": pa.nulls(n, pa.int32()),
     }
     return pa.table({field.name: _cast(made[field.name], field.type) for field in DECISION_SCHEMA}, schema=DECISION_SCHEMA)
+
+
+def judge_columns(
+    columns: pa.Table,
+    rules: Sequence[Rule],
+    thresholds: LengthThresholds | None,
+    reject_disputed: bool,
+    contamination: ContaminationLimits | None = None,
+) -> Judged:
+    """What `judge_documents` decides, as arrays: `columns` needs `origin`, `words` and whatever rules and limits look at."""
+    n = columns.num_rows
+    declared = _codes(columns["origin"])
+    ai_probability, limits = np.full(n, np.nan, np.float32), np.full(n, np.nan, np.float32)
+    flagged = verified = np.zeros(n, dtype=bool)
+    if thresholds is not None and "ai_probability" in columns.schema.names:
+        words = columns["words"].to_numpy().astype(np.int32)
+        ai_probability = pc.fill_null(columns["ai_probability"], np.nan).to_numpy().astype(np.float32)
+        flagged, verified = judge(ai_probability, words, thresholds)
+        limits = _limits(words, thresholds)
+    origin = verify_origin(declared, flagged)
+    disputed = (origin == DISPUTED) & reject_disputed
+    verdicts = apply_rules(columns, origin_names(origin), rules)
+    contaminated = np.zeros(n, bool) if contamination is None else ~disputed & find_contaminated(columns, contamination)
+    broken = ~disputed & ~contaminated & (verdicts.rule >= 0)
+    return Judged(declared, origin, verified, ai_probability, limits, disputed, contaminated, broken, verdicts)
+
+
+def origin_names(origin: np.ndarray) -> pa.Array:
+    """string[n]: the names of origin codes."""
+    return pa.DictionaryArray.from_arrays(pa.array(origin, pa.int8()), pa.array(ORIGIN_NAMES, pa.string())).cast(pa.string())
 
 
 def quality_of(columns: pa.Table, field: str) -> np.ndarray:

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.apply_mix import apply_mix
+from transforms.apply_mix import MixOutcome, apply_mix
 from transforms.decisions import read_decisions
 from transforms.find_cuts import find_cuts
 from transforms.mix_settings import DEFAULT_TARGET_SHARD_BYTES, RANK_FIELD, MixSettings
+from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixPlan
 from transforms.rank_documents import cluster_column, rank_table, read_clusters
 from transforms.records import DecidedShard
@@ -112,11 +113,16 @@ class MixSweep:
         self._order = np.argsort(alive[SAMPLE_KEY].to_numpy(), kind="stable")
         self._read: OrderedDict[tuple, _ReadMix] = OrderedDict()
 
-    def figures(self, settings: MixSettings) -> MixFigures:
-        """The figures of the mix with these settings."""
+    def mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome]:
+        """The cuts of the mix with these settings, and what they decide about each alive row."""
         read = self._reading(settings)
         cuts = find_cuts(read.survey, settings)
-        kept = apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved)).output_shard >= 0
+        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved))
+
+    def figures(self, settings: MixSettings) -> MixFigures:
+        """The figures of the mix with these settings."""
+        cuts, outcome = self.mix(settings)
+        kept = outcome.output_shard >= 0
         alive = self._alive
         names = alive["source"].chunk(0).dictionary.to_pylist() if alive.num_rows else []
         codes = alive["source"].chunk(0).indices.to_numpy(zero_copy_only=False) if alive.num_rows else np.empty(0, np.int64)

@@ -1,0 +1,77 @@
+"""The explorer's first tab: the funnel as `headwater plan` prints it, sources and languages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from pipeline.explore_charts import parts_chart, parts_height
+from pipeline.explore_figures import Figures
+from pipeline.funnel import ORIGINS
+
+_ROW = """
+<q-tr :props="props" :class="props.row.style">
+  <q-td v-for="column in props.cols" :key="column.name" :props="props">
+    <button v-if="column.name == 'label' && props.row.key" class="hw-link" @click="$parent.$emit('show', props.row)"
+      :aria-label="'show documents: ' + props.row.label">{{ props.row.label }}</button>
+    <template v-else>{{ column.value }}</template>
+  </q-td>
+</q-tr>
+"""
+
+
+class MixPanel:
+    """Funnel, sources and languages. `on_show(stage, reason, label)` is called for the documents of a line."""
+
+    def __init__(self, on_show: Callable[[str, str, str], Any]):
+        with ui.element("div").classes("hw-main hw-mix"):
+            with ui.element("div").classes("hw-panel"):
+                ui.html("Funnel: documents, by declared origin", sanitize=False, tag="h2")
+                self._table = ui.table(columns=[], rows=[], row_key="label", pagination=0).classes("hw-funnel")
+                self._table.props("dense flat hide-pagination").add_slot("body", _ROW)
+                self._table.on("show", lambda event: on_show(*event.args["key"], event.args["label"].strip()))
+                self._quota = ui.label("").props('data-figure="quota"').style("font-weight: 600; margin-top: 8px")
+                self._sentences = ui.column().classes("hw-note").style("gap: 0; margin-top: 6px")
+            with ui.element("div").style("display: grid; gap: 12px; min-width: 0"):
+                self._charts = {}
+                for key, title in (("sources", "Sources"), ("languages", "Languages")):
+                    with ui.element("div").classes("hw-panel") as panel:
+                        ui.html(f"{title}: documents, and how many are published", sanitize=False, tag="h2")
+                        self._charts[key] = (panel, ui.echart({}, renderer="svg").style("width: 100%").props(f'role="img" aria-label="{title}"'))
+
+    def show(self, figures: Figures) -> None:
+        """Shows these figures."""
+        origins = [origin for origin in ORIGINS if any(counts[origin] for _, _, counts in figures.funnel)]
+        numbers = [(origin, "unlabelled" if origin == "unknown" else origin) for origin in origins]
+        columns = [{"name": "label", "label": "", "field": "label", "align": "left"}]
+        columns += [{"name": name, "label": label, "field": name, "align": "right"} for name, label in (*numbers, ("all", "all"))]
+        stages = iter(_keys(figures))
+        rows = []
+        for style, label, counts in figures.funnel:
+            key = ["published", ""] if label == "published" else next(stages) if label.startswith("  - ") else None
+            of_origin = {origin: f"{counts[origin]:,}" if counts[origin] else "." for origin in origins}
+            rows.append({"label": label.replace("  - ", "– "), "style": style, "key": key, "all": f"{sum(counts.values()):,}", **of_origin})
+        self._table._props["columns"] = columns
+        self._table.rows = rows
+        self._quota.set_text(figures.quota)
+        self._sentences.clear()
+        with self._sentences:
+            for sentence in figures.plan.sentences():
+                ui.label(sentence)
+        for key, parts in (("sources", figures.sources), ("languages", figures.languages)):
+            panel, chart = self._charts[key]
+            panel.set_visibility(bool(parts))
+            chart.style(f"height: {parts_height(parts)}px")
+            chart.options.clear()
+            chart.options.update(parts_chart(parts, "not told"))
+            chart.update()
+
+
+def _keys(figures: Figures) -> list[list[str] | None]:
+    """(stage, reason) of each line of the funnel that turns documents down, in order; None for what no document is left of to show."""
+    by_label = {}
+    for stage, reason in figures.fates:
+        by_label[f"  - {reason}" if reason.startswith(stage.removesuffix("s")) else f"  - {stage}: {reason}"] = [stage, reason]
+    return [by_label.get(label) for _, label, _ in figures.funnel if label.startswith("  - ")]

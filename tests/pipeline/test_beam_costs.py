@@ -1,10 +1,15 @@
 """What is done once instead of thousands of times gives the same answers."""
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
-from apache_beam.transforms import core
+import sys
+from types import ModuleType
 
-from pipeline.beam_costs import ViewedOnce, remember_signatures
+import apache_beam as beam
+import objsize
+import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+from apache_beam.transforms import core, userstate
+
+from pipeline.beam_costs import ViewedOnce, remember_modules, remember_signatures, remember_specs
 
 
 class Plain(beam.DoFn):
@@ -53,3 +58,57 @@ def test_remembering_twice_is_remembering_once(monkeypatch):
     once = core.get_function_args_defaults
     remember_signatures()
     assert core.get_function_args_defaults is once
+
+
+class Stateful(beam.DoFn):
+    COUNT = beam.transforms.userstate.CombiningValueStateSpec("count", beam.coders.VarIntCoder(), sum)
+
+    def process(self, element, count=beam.DoFn.StateParam(COUNT)):
+        yield element
+
+
+@pytest.fixture
+def plain_specs(monkeypatch):
+    anew = userstate.get_dofn_specs
+    while hasattr(anew, "__wrapped__"):
+        anew = anew.__wrapped__
+    monkeypatch.setattr(userstate, "get_dofn_specs", anew)
+    return anew
+
+
+def test_remembered_states_and_timers_are_those_that_beam_finds(plain_specs):
+    counts = beam.transforms.userstate.CombiningValueStateSpec("other", beam.coders.VarIntCoder(), sum)
+    wrapped = [beam.Map(lambda one: one).fn, beam.FlatMap(lambda one, count=beam.DoFn.StateParam(counts): [one]).fn, beam.Map(len).fn]
+    dofns = [Plain(), Other(), Stateful(), Plain(), *wrapped]
+    expected = [plain_specs(dofn) for dofn in dofns]
+    assert [len(state) for state, _ in expected[:4]] == [0, 0, 1, 0]
+    remember_specs()
+    once = userstate.get_dofn_specs
+    for _ in range(2):
+        assert [userstate.get_dofn_specs(dofn) for dofn in dofns] == expected
+        remember_specs()
+    assert userstate.get_dofn_specs is once
+    userstate.get_dofn_specs(dofns[0])[0].add("spoilt")
+    assert userstate.get_dofn_specs(Plain()) == (set(), set())
+
+
+def test_an_instance_with_methods_of_its_own_is_looked_through_itself(plain_specs):
+    remember_specs()
+    assert userstate.get_dofn_specs(Plain()) == (set(), set())
+    patched = Plain()
+    patched.process = Stateful().process
+    assert userstate.get_dofn_specs(patched) == plain_specs(patched)
+    assert len(userstate.get_dofn_specs(patched)[0]) == 1
+
+
+def test_modules_are_listed_again_after_an_import(monkeypatch):
+    monkeypatch.setattr(objsize.traverse, "_iter_modules_globals", objsize.traverse._iter_modules_globals)
+    remember_modules()
+    before = list(objsize.traverse._iter_modules_globals())
+    assert objsize.traverse._iter_modules_globals() is objsize.traverse._iter_modules_globals()
+    module = ModuleType("a_module_of_this_test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    after = list(objsize.traverse._iter_modules_globals())
+    assert len(after) == len(before) + 1
+    assert any(one is vars(module) for one in after)
+    assert objsize.get_deep_size([vars(module)]) == objsize.get_deep_size([None])

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.funnel import repeats_sentence
 from pipeline.prevalence import prevalence_sentences
 
 # Without `configs`, load_dataset would also take in the Parquet files under rejected/ and scored/.
@@ -40,6 +41,7 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         "",
         _tokenizer(manifest),
         "",
+        *_repeats(manifest),
         *_sample_weight(manifest),
         *_reserve(manifest),
         *_prevalence(manifest),
@@ -71,6 +73,15 @@ def write_card(manifest: Mapping[str, Any]) -> str:
 def _tokenizer(manifest: Mapping[str, Any]) -> str:
     name, version = manifest["tokenizer"]["name"], manifest["tokenizer"]["version"]
     return f"Tokens are counted by `{name}`" + (f" (`{version}`), without special tokens." if version not in (None, name) else ".")
+
+
+def _repeats(manifest: Mapping[str, Any]) -> list[str]:
+    said = repeats_sentence(manifest)
+    return (
+        ["## Repeated text", "", f"{said} Rows are told apart by `id` and `copy` (0 for the first copy); all figures above count rows.", ""]
+        if said
+        else []
+    )
 
 
 def _sample_weight(manifest: Mapping[str, Any]) -> list[str]:

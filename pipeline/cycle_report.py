@@ -24,6 +24,7 @@ from classifiers import diversity
 from classifiers.content import ContentHashScorer
 from classifiers.diversity import Excerpts, Figure, TailReference, cut_excerpts, make_reference, measure_diversity
 from classifiers.text_batch import TextBatch
+from transforms.human_rows import COPY_FIELD
 from transforms.records import Origin
 from transforms.storage import open_arrow
 
@@ -89,7 +90,13 @@ class CycleFacts:
 def survey_shard(path: str, fresh: pa.Array | None = None) -> list[Survey]:
     """Counts and samples one published file; `fresh` says which of its rows were never published before (None: not known); a pool task."""
     with open_arrow(path) as file:
-        table = pq.read_table(file, columns=[*_COUNTED, "text"], use_threads=False)
+        parquet = pq.ParquetFile(file)
+        copies = [COPY_FIELD.name] if COPY_FIELD.name in parquet.schema_arrow.names else []
+        table = parquet.read(columns=[*_COUNTED, "text", *copies], use_threads=False)
+    # The ledger and its reports know a document once, however often it is published.
+    if copies:
+        first = pc.equal(table[COPY_FIELD.name], 0)
+        table, fresh = table.filter(first), None if fresh is None else fresh.filter(first)
     return [survey_table(table, fresh)]
 
 

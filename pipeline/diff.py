@@ -26,6 +26,7 @@ from rich.table import Table
 
 from pipeline.errors import UsageError
 from transforms.compare_runs import ABSENT, FATE_SCHEMA, PART_DOCUMENTS, PUBLISHED, Move, compare_parts, spill_fates
+from transforms.human_rows import COPY_FIELD
 from transforms.storage import open_arrow, write_whole
 
 
@@ -56,7 +57,11 @@ def read_fates(run: str) -> Iterator[pa.RecordBatch]:
     """Every document of a published run, as batches of `FATE_SCHEMA`, published ones first."""
     for path in _files(run, "data"):
         with open_arrow(path) as file:
-            for batch in pq.ParquetFile(file).iter_batches(columns=["source", "id"]):
+            parquet = pq.ParquetFile(file)
+            copies = [COPY_FIELD.name] if COPY_FIELD.name in parquet.schema_arrow.names else []
+            for batch in parquet.iter_batches(columns=["source", "id", *copies]):
+                # A document that is published several times is one document.
+                batch = batch.filter(pc.equal(batch[COPY_FIELD.name], 0)) if copies else batch
                 yield _batch(batch, pa.repeat(pa.scalar(PUBLISHED), batch.num_rows))
     for path in _files(run, "rejected"):
         with open_arrow(path) as file:

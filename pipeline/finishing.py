@@ -139,9 +139,10 @@ def finish_run(
     if write:
         faults += quota_faults(written, recipe.mix)
         in_files = sum(shard.of_unit("documents")[1] for shard in written)
-        published = sum(account.num_published for account in accounts)
-        if in_files != published:
-            faults.append(f"{published:,} documents have the disposition `published`, but the files hold {in_files:,}")
+        published, repeated = (sum(getattr(account, name) for account in accounts) for name in ("num_published", "num_repeated"))
+        if in_files != published + repeated:
+            said = f"{published:,} documents have the disposition `published`" + (f" and {repeated:,} rows repeat them" if repeated else "")
+            faults.append(f"{said}, but the files hold {in_files:,}")
     if faults:
         if memory:
             memory.abandon()

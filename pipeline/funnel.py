@@ -58,6 +58,11 @@ def funnel_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str, Counter]]:
         lines.append(("", label, counts))
     lines.append(("bold", "published", published))
     lines += [("dim", f"  as {verified}", counts) for verified, counts in sorted(as_origin.items())]
+    if manifest.get("repeats"):
+        repeated = Counter({account["declared_origin"]: 0 for account in manifest["accounts"]})
+        for account in manifest["accounts"]:
+            repeated[account["declared_origin"]] += sum(account["repeated"].values())
+        lines.append(("dim", "  and again, as repeats", repeated))
     return lines
 
 
@@ -71,6 +76,14 @@ def top_sentences(manifest: Mapping[str, Any]) -> list[str]:
             f"best {float(Fraction(one['share']) * 100):.6g}% by {one['field']}{where}: {one['kept']:,} of {one['documents']:,} documents, {limit}"
         )
     return said
+
+
+def repeats_sentence(manifest: Mapping[str, Any]) -> str:
+    """One sentence: what was published more than once; empty where nothing may be."""
+    repeats = manifest.get("repeats")
+    if repeats is None:
+        return ""
+    return f"Human documents published more than once: {repeats['documents']:,} (at most {repeats['most']:,} times); rows from repeats: {repeats['rows']:,}."
 
 
 def quota_sentence(manifest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pipeline.decontamination import describe_evaluation
 from pipeline.prevalence import estimate_prevalence
 from pipeline.recipe import Recipe
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
-from transforms.balance_books import Account
+from transforms.balance_books import PUBLISHED, REPEATED, Account
 from transforms.find_tops import TopFound
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
@@ -64,6 +64,7 @@ def build_manifest(
         },
         "published": {name: {"human": human, "all": total} for name, human, total in totals},
         "keep_top": [_top(one) for one in tops],
+        "repeats": _repeats(counts, mix),
         "sample_weight": None if weights is None else asdict(weights),
         "reserve": [asdict(group) for group in plan.reserved],
         "accounts": [describe_account(account) for account in accounts],
@@ -95,6 +96,7 @@ def describe_account(account: Account) -> dict[str, Any]:
         "declared_origin": account.declared_origin,
         "read": account.read,
         "published": dict(account.published),
+        "repeated": dict(account.repeated),
         "rejected": [{"stage": stage, "reason": reason, "documents": count} for (stage, reason), count in account.rejected],
         "dead": [{"stage": stage, "reason": reason, "records": count} for (stage, reason), count in account.dead],
     }
@@ -126,7 +128,7 @@ def quota_faults(written: Sequence[ShardWritten], mix: MixSettings) -> list[str]
 
 def _published_units(counts: Counts, *, human_too: bool) -> list[tuple[str, int, int]]:
     human_origins = ("human", "presumed_human") if human_too else ("human",)
-    published = [(key[2], units) for key, units in counts if key[3] == "published"]
+    published = [(key[2], units) for key, units in counts if key[3] in (PUBLISHED, REPEATED)]
     return [
         (name, sum(units[place] for origin, units in published if origin in human_origins), sum(units[place] for _, units in published))
         for place, name in enumerate(("documents", "tokens", "bytes"))
@@ -136,6 +138,16 @@ def _published_units(counts: Counts, *, human_too: bool) -> list[tuple[str, int,
 def _top(found: TopFound) -> dict[str, Any]:
     share = {"name": found.top.name, "share": str(found.top.share), "field": found.top.field, "group": found.group}
     return share | {"documents": found.documents, "kept": found.kept, "threshold": found.threshold}
+
+
+def _repeats(counts: Counts, mix: MixSettings) -> dict[str, int] | None:
+    """What was published more than once; None where nothing may be."""
+    if mix.max_human_repeats == 1:
+        return None
+    repeated = [(key[4], units) for key, units in counts if key[3] == REPEATED]
+    totals = {name: sum(units[place] for _, units in repeated) for place, name in enumerate(("rows", "tokens", "bytes"))}
+    # Every document that is repeated has a second copy, whose number is 1.
+    return {"most": mix.max_human_repeats, "documents": sum(units[0] for copy, units in repeated if copy == "1"), **totals}
 
 
 def _shard(shard: ShardWritten, unit: str) -> dict[str, Any]:

@@ -80,6 +80,9 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
             "task.support=500",
             "publish at least so many documents of a group, such as task.support=500, if there are as many; repeatable",
         ),
+        RecipeFlag(
+            "max_human_repeats", "mix.max_human_repeats", "times that a human document may be published where human text is too little for the wanted size"
+        ),
         RecipeFlag("priority", "mix.priority", "which documents go first", PRIORITIES),
         RecipeFlag(
             "importance_exponent", "mix.importance_exponent", "b of the weights (1 - p)^b that --priority=importance draws by, p the AI probability"

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.diff import read_fates
 from tests.classifiers.test_perplexity import make_arpa
 from tests.conftest import WITHOUT_DETECTOR, published, rejected
 from tests.texts import documents, edited, write_jsonl
@@ -146,6 +147,78 @@ def test_weights_stand_in_the_files_and_their_mean_is_1(curated, headwater, tmp_
     assert "sample_weight" not in published(curated).column_names and json.loads((curated / "manifest.json").read_text())["sample_weight"] is None
 
 
+@pytest.mark.parametrize("unit", ["documents", "tokens"])
+def test_human_text_is_repeated_only_where_asked_for_and_counted_as_rows(curated, headwater, tmp_path, unit):
+    flags = [
+        f"--scored={curated}/scored",
+        "--human_quota=0.7",
+        f"--quota_unit={unit}",
+        "--max_documents=150",
+        "--num_shards=3",
+        "--reject_disputed=false",
+    ]
+    refused = headwater("remix", *flags, f"--output={tmp_path}/refused")
+    assert refused.code == 4 and "too little human text" in refused.err
+    flags += ["--max_human_repeats=3", "--sample_weight=golden_ratio", "--on_shortage=shrink"]
+    ran = {}
+    for name, more in (("here", ["--workers=2"]), ("graph", ["--job_name=asks-for-beam"])):
+        ran[name] = headwater("remix", *flags, *more, f"--output={tmp_path}/{name}")
+        assert ran[name].code == 0, ran[name].err
+    rows = published(tmp_path / "here")
+    assert rows == published(tmp_path / "graph") and rejected(tmp_path / "here") == rejected(tmp_path / "graph")
+    assert rows.column_names == [*PUBLISHED_SCHEMA.names, "copy", "sample_weight"]
+
+    pairs = list(zip(rows["id"].to_pylist(), rows["copy"].to_pylist(), rows["origin"].to_pylist(), strict=True))
+    assert len({pair[:2] for pair in pairs}) == len(pairs) == 150
+    copies = [{name for name, copy, _ in pairs if copy == wanted and name.startswith("human")} for wanted in range(3)]
+    assert len(copies[0]) == HUMAN > len(copies[2]) > 0 and copies[1] >= copies[2]
+    assert all(copy == 0 or origin == "human" for _, copy, origin in pairs)
+    # The rows that repeat a document are equal to its first but for the copy, and stand apart.
+    texts = {}
+    for row in rows.to_pylist():
+        assert texts.setdefault(row["id"], row["text"]) == row["text"]
+    for path in sorted((tmp_path / "here" / "data").glob("*.parquet")):
+        held = pq.read_table(path)
+        amounts = np.ones(held.num_rows) if unit == "documents" else held["tokens"].to_numpy()
+        assert 10 * amounts[pc.equal(held["origin"], "human").to_numpy()].sum() >= 7 * amounts.sum()
+
+    manifest = json.loads((tmp_path / "here" / "manifest.json").read_text())
+    again = sum(copy > 0 for _, copy, _ in pairs)
+    assert manifest["repeats"]["rows"] == again and manifest["repeats"]["documents"] == len(copies[1]) and manifest["repeats"]["most"] == 3
+    assert manifest["repeats"] == json.loads((tmp_path / "graph" / "manifest.json").read_text())["repeats"]
+    assert manifest["published"]["documents"]["all"] == 150 and manifest["published"]["tokens"]["all"] == sum(rows["tokens"].to_pylist())
+    books = {one["source"]: one for one in manifest["accounts"]}
+    assert books["books"]["published"] == {"human": HUMAN} and books["books"]["repeated"] == {"human": again}
+    for one in manifest["accounts"]:
+        assert one["read"] == sum(one["published"].values()) + sum(entry["documents"] for entry in one["rejected"])
+    assert f"human documents published more than once: {len(copies[1])}, up to 3 times each; rows from repeats: {again} documents" in ran["here"].out
+    assert "and again, as repeats" in ran["here"].out and "## Repeated text" in (tmp_path / "here" / "README.md").read_text()
+
+    ran = headwater("plan", *flags, "--sweep=max_human_repeats=1,2,3", f"--sweep_output={tmp_path}/t.json")
+    assert ran.code == 0, ran.err
+    swept = json.loads((tmp_path / "t.json").read_text())
+    assert [row["documents"] for row in swept] == sorted(row["documents"] for row in swept) and swept[-1]["tokens"] == sum(rows["tokens"].to_pylist())
+    assert sum(swept[-1]["sources"].values()) == 150
+    # Two runs are compared by documents, however often these are published.
+    fates = [fate for batch in read_fates(str(tmp_path / "here")) for fate in batch["fate"].to_pylist()]
+    assert fates.count("published") == 150 - again and len(fates) == sum(one["read"] for one in manifest["accounts"])
+
+
+def test_the_ledger_knows_a_repeated_document_once(curated, headwater, tmp_path):
+    flags = [f"--scored={curated}/scored", "--human_quota=0.7", "--max_documents=100", "--max_human_repeats=2", "--reject_disputed=false"]
+    flags += ["--min_fresh_human=0.5"]
+    for name, more in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+        ran = headwater("remix", *flags, *more, f"--ledger={tmp_path}/{name}-ledger", "--cycle=one", f"--output={tmp_path}/{name}")
+        assert ran.code == 0, ran.err
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert manifest["published"]["documents"]["human"] == 70 and manifest["repeats"]["documents"] == manifest["repeats"]["rows"] == 30
+        assert manifest["ledger"]["rows"] == manifest["cycle"]["documents"] == 70
+        # A repeat is no new text.
+        assert f"fresh share of human documents: {40 / 70:.4f}, at least 0.5 promised" in ran.out
+    again = headwater("remix", *flags, f"--ledger={tmp_path}/here-ledger", "--cycle=two", f"--output={tmp_path}/again")
+    assert again.code == 4 and "too little fresh human text" in again.err
+
+
 def test_orders_can_be_swept_and_each_row_is_its_plan(curated, headwater, tmp_path):
     flags = [f"--scored={curated}/scored", *LOOSE, "--max_documents=30"]
     ran = headwater("plan", *flags, "--sweep=priority=quality,random,importance,hard", f"--sweep_output={tmp_path}/t.json")
@@ -179,6 +252,7 @@ def test_clusters_that_were_not_scored_are_refused_with_what_to_do(curated, head
         (["--priority=diverse", "--diverse_by=url:nowhere"], "mix.diverse_by"),
         (["--sample_weight=importance", '--set=score.scorers=["size", "quality", "content_hash", "signature"]'], "or give golden_ratio or none"),
         (["--set=publish.sample_weight=even"], "must be one of none, golden_ratio, importance"),
+        (["--max_human_repeats=2"], "set max_documents or max_tokens too"),
         (["--importance_exponent=-1"], "must be a number in 0..100"),
     ],
 )

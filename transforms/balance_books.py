@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PUBLISHED = "published"
+PUBLISHED, REPEATED = "published", "repeated"
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,18 @@ class Account:
     """((stage, reason), documents) that were turned down."""
     published: tuple[tuple[str, int], ...]
     """(verified origin, documents) that were published."""
+    repeated: tuple[tuple[str, int], ...] = ()
+    """(verified origin, rows) that repeat some of these documents: they are no documents, and no part of the balance."""
 
     @property
     def num_published(self) -> int:
         """Documents published."""
         return sum(count for _, count in self.published)
+
+    @property
+    def num_repeated(self) -> int:
+        """Rows that repeat published documents."""
+        return sum(count for _, count in self.repeated)
 
     @property
     def difference(self) -> int:
@@ -42,10 +49,10 @@ def keep_books(
     """One account for each source and declared origin, sorted.
 
     `read_and_dead` yields ((source, declared, "read" | "dead", stage, reason), records); `disposed` yields
-    ((source, declared, verified origin, stage or "published", reason), (documents, tokens, bytes)).
+    ((source, declared, verified origin, stage or "published", reason), (documents, tokens, bytes)), and with "repeated" rows that repeat published ones.
     """
     read: Counter = Counter()
-    dead, rejected, published = defaultdict(Counter), defaultdict(Counter), defaultdict(Counter)
+    dead, rejected, published, repeated = (defaultdict(Counter) for _ in range(4))
     for (source, declared, kind, stage, reason), count in read_and_dead:
         if kind == "read":
             read[source, declared] += count
@@ -54,11 +61,13 @@ def keep_books(
     for (source, declared, origin, stage, reason), (documents, _, _) in disposed:
         if stage == PUBLISHED:
             published[source, declared][origin] += documents
+        elif stage == REPEATED:
+            repeated[source, declared][origin] += documents
         else:
             rejected[source, declared][stage, reason] += documents
     accounts = sorted({*read, *dead, *rejected, *published})
     return [
-        Account(*key, read[key], _sorted(dead[key]), _sorted(rejected[key]), _sorted(published[key]))  # type: ignore[arg-type]
+        Account(*key, read[key], *(_sorted(counts[key]) for counts in (dead, rejected, published, repeated)))  # type: ignore[arg-type]
         for key in accounts
     ]
 

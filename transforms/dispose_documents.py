@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
+from transforms.human_rows import COPY_FIELD, copy_rows, counts_as_human, repeat_human
 from transforms.mask_columns import MASKED_FIELD, mask_columns
 from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
 from transforms.sample_weights import WEIGHT_FIELD, SampleWeights
 from transforms.storage import is_local, join_path, open_arrow, write_whole
-from transforms.survey_mix import counts_as_human
 
-PUBLISHED = "published"
+PUBLISHED, REPEATED = "published", "repeated"
+"""What stands in the place of a stage for published documents, and for the rows that repeat some of them."""
 
 PUBLISHED_SCHEMA = pa.schema(
     [
@@ -72,7 +73,7 @@ REJECTED_SCHEMA = pa.schema(
 publication."""
 
 _KEYS = [pa.field("placement_key", pa.uint64()), pa.field("row_key", pa.uint64())]
-OPTIONAL_FIELDS = (MASKED_FIELD, WEIGHT_FIELD)
+OPTIONAL_FIELDS = (COPY_FIELD, MASKED_FIELD, WEIGHT_FIELD)
 """Columns that a published file has only where they were asked for, after all others."""
 SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, *_KEYS])
 """A published document on its way to its file; before the keys stand those of `OPTIONAL_FIELDS` that were asked for."""
@@ -110,15 +111,21 @@ def dispose_shard(
     With both folders None nothing is written: the plan. `masked` are the kinds of personal data to mask in what is kept. Cost: the text of the
     shard is read once, whole.
     """
-    decisions, output_shard, placement_key = _apply(read_decisions(decided, scored=settings.scored_fields), cuts, settings)
+    decisions = read_decisions(decided, scored=settings.scored_fields)
+    num_rows, copied = decisions.num_rows, copy_rows(decisions, settings)
+    rows, output_shard, placement_key = _apply(repeat_human(decisions, settings), cuts, settings)
+    # A document has one disposition, that of its first copy; further ones that are not published are nothing that was turned down.
+    decisions = rows.slice(0, num_rows)
     counts = count_dispositions(decisions)
+    if settings.max_human_repeats > 1:
+        counts += count_repeats(rows.filter(pa.array((np.arange(rows.num_rows) >= num_rows) & (output_shard >= 0))))
     spilled: tuple[tuple[int, SpilledRows], ...] = ()
     if rejected_folder is not None and kept_folder is not None:
         stem = f"{decided.shard.index:06d}"
         _write_rejected(decisions, decided, join_path(rejected_folder, f"{stem}.parquet"))
         path = join_path(kept_folder, f"{stem}.arrow")
-        spilled = _spill_kept(decisions, decided, output_shard, placement_key, path, masked, cuts.weights, settings)
-    return [ShardDisposed(counts, spilled, decisions.num_rows)]
+        spilled = _spill_kept(rows, decided, output_shard, placement_key, path, masked, cuts.weights, settings, copied)
+    return [ShardDisposed(counts, spilled, num_rows)]
 
 
 def count_dispositions(decisions: pa.Table) -> tuple[tuple[tuple[str, str, str, str, str], tuple[int, int, int]], ...]:
@@ -133,6 +140,23 @@ def count_dispositions(decisions: pa.Table) -> tuple[tuple[tuple[str, str, str, 
         key = (row["source"], ORIGIN_NAMES[row["declared"]], ORIGIN_NAMES[row["origin"]], row["stage"] or PUBLISHED, row["reason"] or "")
         counts.append((key, (row["tokens_count"], row["tokens_sum"], row["bytes_sum"])))
     return tuple(sorted(counts))
+
+
+def count_repeats(copies: pa.Table) -> tuple[tuple[tuple[str, str, str, str, str], tuple[int, int, int]], ...]:
+    """Rows, tokens and bytes of published further copies by (source, declared origin, origin, `repeated`, copy)."""
+    by = ["source", "declared", "origin", COPY_FIELD.name]
+    grouped = (
+        copies.select([*by, "tokens", "bytes"]).group_by(by, use_threads=False).aggregate([("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")])
+    )
+    return tuple(
+        sorted(
+            (
+                (row["source"], ORIGIN_NAMES[row["declared"]], ORIGIN_NAMES[row["origin"]], REPEATED, str(row[COPY_FIELD.name])),
+                (row["tokens_count"], row["tokens_sum"], row["bytes_sum"]),
+            )
+            for row in grouped.to_pylist()
+        )
+    )
 
 
 def _apply(decisions: pa.Table, cuts: MixCuts, settings: MixSettings) -> tuple[pa.Table, np.ndarray, np.ndarray]:
@@ -164,6 +188,7 @@ def _spill_kept(
     masked: tuple[str, ...],
     weights: SampleWeights | None,
     settings: MixSettings,
+    copied: tuple[np.ndarray, np.ndarray],
 ) -> tuple[tuple[int, SpilledRows], ...]:
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):
@@ -177,10 +202,13 @@ def _spill_kept(
         columns = [name for name in PUBLISHED_SCHEMA.names if name in present and name != "origin"]
         table = source.read(columns=columns, use_threads=False)
     rows = decisions.select(["origin", "declared", "verified", "row_key", "generation"]).take(pa.array(order))
-    made = dict(zip(columns, table.take(pa.array(order)).columns, strict=True))
+    sources, copies = copied
+    made = dict(zip(columns, table.take(pa.array(sources[order])).columns, strict=True))
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
     made["generation"] = pc.coalesce(rows["generation"], made["generation"]) if "generation" in made else rows["generation"]
     made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
+    if settings.max_human_repeats > 1:
+        made[COPY_FIELD.name] = pa.array(copies[order])
     if masked:
         made |= mask_columns(made, masked)
     if weights is not None:

@@ -6,11 +6,13 @@ the groups come before and after. What comes out, `MixCuts`, is small, and the s
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.bound_mix import HumanOrder, bound_carried, bound_mix
+from transforms.human_rows import first_copies_end, repeat_human
 from transforms.mix_settings import MixSettings
 from transforms.mix_steps import Cut, Steps
 from transforms.place_mix import MixCuts, place_human, place_other, seek_human, seek_other
@@ -67,9 +69,14 @@ def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], set
     bounds = bound_mix(*steps, settings, order)
     if not bounds.is_exact:
         raise RuntimeError("mix: a cut of the selection lies in a bin that was not opened")
-    all_human = Steps(order_steps(histogram, gathered, HUMAN).units)
+    all_human = order_steps(histogram, gathered, HUMAN)
+    plan = describe_mix(*steps, bounds, settings, order, Steps(all_human.units))
+    if settings.max_human_repeats > 1:
+        first, present = human.before(first_copies_end(settings)), all_human.before(first_copies_end(settings))
+        repeated = steps[0].amount(bounds.human.low) - steps[0].amount(min(bounds.human.low, first))
+        plan = replace(plan, human_available=Steps(all_human.units).amount(present), repeated=repeated)
     return Selection(
-        plan=describe_mix(*steps, bounds, settings, order, all_human),
+        plan=plan,
         human=human.position(bounds.human.low),
         stale=human.position(bounds.stale_human.low),
         within_size=other.position(bounds.within_size.low),
@@ -107,7 +114,8 @@ def asks_for_carried(settings: MixSettings) -> bool:
 
 def cuts_of_tables(decisions: Sequence[pa.Table], settings: MixSettings) -> MixCuts:
     """`find_cuts` for documents that lie in memory as tables of `DECISION_SCHEMA`."""
-    return find_cuts(lambda request: (survey_table(table, request, settings) for table in decisions), settings)
+    repeated = [repeat_human(table, settings) for table in decisions]
+    return find_cuts(lambda request: (survey_table(table, request, settings) for table in repeated), settings)
 
 
 class PendingHistogram:

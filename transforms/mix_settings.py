@@ -21,6 +21,8 @@ RANK_FIELD = "cluster_rank"
 _PRIORITY_FIELDS = {"importance": "ai_probability", "diverse": RANK_FIELD, "hard": "perplexity"}
 MOST_EXPONENT = 100.0
 """Largest exponent of the importance weights: beyond it nothing but the surest human text would have a weight."""
+MOST_REPEATS = 64
+"""Times that a document may be published, at most."""
 DEFAULT_TARGET_SHARD_BYTES = 256 << 20
 """Bytes of text in one published shard, before compression."""
 
@@ -87,6 +89,8 @@ class MixSettings:
     """Wanted size in tokens; None: no limit. Both limits may be set, and both hold."""
     on_shortage: str = "fail"
     """When quota and wanted size cannot both hold: "fail" (the run stops with the numbers) or "shrink" (a smaller mix)."""
+    max_human_repeats: int = 1
+    """Times that a human document may be published where human text is too little for the wanted size, 1..64; 1: once."""
     priority: str = "random"
     """Who comes first within a stratum, one of `PRIORITIES`."""
     importance_exponent: float = 1.0
@@ -123,6 +127,15 @@ class MixSettings:
         self._demand("count_presumed_human", isinstance(self.count_presumed_human, bool), "true or false")
         for key in ("max_documents", "max_tokens", "num_shards"):
             self._demand(key, getattr(self, key) is None or _is_count(getattr(self, key)), "a whole number, 1 or more, or nothing")
+        self._demand(
+            "max_human_repeats", _is_count(self.max_human_repeats) and self.max_human_repeats <= MOST_REPEATS, f"a whole number in 1..{MOST_REPEATS}"
+        )
+        if self.max_human_repeats > 1:
+            repeats = f"max_human_repeats={self.max_human_repeats}"
+            if self.max_documents is None and self.max_tokens is None:
+                raise ValueError(f"{repeats}: repeats human text where it is too little for the wanted size; set max_documents or max_tokens too")
+            if self.groups:
+                raise ValueError(f"{repeats}: cannot be had with groups, whose promises are about documents; leave one of them out")
         self._demand("target_shard_bytes", _is_count(self.target_shard_bytes), "a whole number, 1 or more")
         self._demand("seed", self.seed == 0 or (_is_count(self.seed) and self.seed < 1 << 64), "a whole number in 0..2**64-1")
 
@@ -137,6 +150,11 @@ class MixSettings:
     def most_by_fresh(self, fresh: int) -> int | None:
         """Most units of what is counted that `fresh` fresh ones among them allow: floor(fresh / min_fresh_human); None: any."""
         return int(fresh / self.min_fresh_human) if self.min_fresh_human else None
+
+    @property
+    def copy_bits(self) -> int:
+        """Bits that tell the copies of a human document apart."""
+        return (self.max_human_repeats - 1).bit_length()
 
     @property
     def reserve_fields(self) -> tuple[str, ...]:

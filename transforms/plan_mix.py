@@ -122,6 +122,8 @@ class MixPlan:
     """Share of fresh text that the human text, or the whole, would have had without the least share."""
     reserved: tuple[ReservedGroup, ...] = ()
     """What became of the reserved places; empty until they are counted over all documents."""
+    repeated: Amount | None = None
+    """The part of `human_selected` that are further copies of its documents; None where these were not asked for."""
 
     @property
     def is_unmet(self) -> bool:
@@ -157,6 +159,11 @@ class MixPlan:
             rest = (self.selected if is_of_all else self.human_selected) - self.fresh_selected
             share, whole = float(share_of(self.fresh_selected, rest, unit)), "all" if is_of_all else "human"
             facts.append(f"fresh share of {whole} {unit}: {share:.4f}, at least {float(self.settings.min_fresh_human):g} promised")
+        if self.repeated is not None:
+            # All second copies stand before any third one.
+            twice = min(self.repeated.documents, self.human_selected.documents - self.repeated.documents)
+            most = self.settings.max_human_repeats
+            facts.append(f"human documents published more than once: {twice:,}, up to {most:,} times each; rows from repeats: {self.repeated}")
         facts += [
             f"reserved for {group.name}: {group.published:,} documents, at least {group.reserved:,} promised, of {group.available:,}"
             for group in self.reserved
@@ -240,6 +247,7 @@ def warn_of_loss(lost: int, chosen: int, num_shards: int) -> tuple[str, ...]:
 
 def _describe_shortage(human: Amount, other: Amount, allowed: Amount, by_quota: Amount, settings: MixSettings) -> Shortage:
     unit, quota = settings.quota_unit, settings.human_quota
+    repeated = f", each text {settings.max_human_repeats:,} times" if settings.max_human_repeats > 1 else ""
     present, missing = human.count(unit), allowed.documents - by_quota.documents
     needed = max(1, -int(-allowed.count(unit) * quota // (1 - quota)) if quota < 1 else 1)
     if human.documents + other.documents == 0:
@@ -251,7 +259,7 @@ def _describe_shortage(human: Amount, other: Amount, allowed: Amount, by_quota: 
     else:
         sentence = (
             f"too little human text: {allowed.documents:,} other documents fit the size, which takes {needed:,} human {unit} "
-            f"at quota {float(quota):g}; {present:,} are there, so {missing:,} other documents are left out"
+            f"at quota {float(quota):g}; {present:,} are there{repeated}, so {missing:,} other documents are left out"
         )
     return Shortage(unit, needed, present, missing, sentence)
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from transforms.decisions import read_decisions
 from transforms.document_keys import NEAR_CLUSTER, read_keys
+from transforms.human_rows import counts_as_human
 from transforms.mix_settings import RANK_FIELD, MixSettings
 from transforms.near_clusters import read_near_clusters
 from transforms.order_keys import MOST_RANK, rank_keys
@@ -28,7 +29,6 @@ from transforms.packed_arrays import pack_arrays, split_by_key, unpack_arrays
 from transforms.records import DecidedShard, make_addresses, rows_of, shards_of
 from transforms.spill_bytes import Spilled, load_bytes, spill_bytes
 from transforms.storage import join_path, write_whole
-from transforms.survey_mix import counts_as_human
 from transforms.worker_pool import run_on_pool
 
 _COLUMNS = ("reason", "origin", "row_key", "quality")

@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 
 from transforms.bound_mix import HumanOrder
 from transforms.decisions import read_decisions
+from transforms.human_rows import COPY_FIELD, copy_keys, copy_row_keys, counts_as_human, repeat_human
 from transforms.mix_settings import MixSettings
 from transforms.order_keys import placement_keys, priority_keys
 from transforms.plan_mix import MixPlan
-from transforms.records import ORIGIN_CODES, DecidedShard, Origin
+from transforms.records import DecidedShard
 
 BIN_BITS = 20
 """Bits of a key that make its bin: a million bins, a thousand documents in each at a billion documents. At least the two bits of a class."""
@@ -166,6 +167,10 @@ class OrderedSteps:
         columns = (self.keys, self.addresses, self.units, self.is_open, self.is_reserved)
         return OrderedSteps(*(np.delete(column, slice(begin, end), axis=0) for column in columns))
 
+    def before(self, key: int) -> int:
+        """Steps whose keys are smaller than `key`, at which no lump straddles."""
+        return int(np.searchsorted(self.keys, np.uint64(key)))
+
     def position(self, index: int) -> Position:
         """The place before step `index`; the end if there is none."""
         return (int(self.keys[index]), int(self.addresses[index])) if index < len(self.keys) else None
@@ -183,24 +188,18 @@ def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> 
     return (keys < key) | ((keys == key) & (addresses < address))
 
 
-def counts_as_human(origins: np.ndarray, settings: MixSettings) -> np.ndarray:
-    """bool: which verified origins (`ORIGIN_CODES`) count towards the quota."""
-    is_human = origins == ORIGIN_CODES[Origin.HUMAN]
-    return is_human | (origins == ORIGIN_CODES[Origin.PRESUMED_HUMAN]) if settings.count_presumed_human else is_human
-
-
 def survey_columns(settings: MixSettings) -> tuple[str, ...]:
     """The columns of `DECISION_SCHEMA` that the mix looks at; beside them it looks at `settings.scored_fields`."""
     return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
 
 
 def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = ()) -> AliveDocuments:
-    """The alive rows of a table of `DECISION_SCHEMA`, with the columns `settings.scored_fields` beside it.
+    """The alive rows of a table of `DECISION_SCHEMA`, with the columns `settings.scored_fields` beside it, and `copy` where a row may be a further copy.
 
     Raises ValueError where a figure that the mix needs is missing.
     """
     rows = np.flatnonzero(pc.is_null(decisions["reason"]).to_numpy())
-    names = dict.fromkeys((*survey_columns(settings), *settings.scored_fields))
+    names = dict.fromkeys((*survey_columns(settings), *settings.scored_fields, *({COPY_FIELD.name} & set(decisions.column_names))))
     alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
@@ -214,10 +213,12 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
         raise ValueError(f"decision column 'quality': not a number; priority={settings.priority} needs a value in 0..1 for every alive document")
     scores = _scores(alive, settings)
     is_human, priority = counts_as_human(columns["origin"], settings), priority_keys(columns["row_key"], qualities, settings, scores)
+    copies = alive[COPY_FIELD.name].to_numpy() if COPY_FIELD.name in alive.column_names else np.zeros(len(rows), np.int16)
+    priority = np.where(is_human, copy_keys(priority, copies, settings), priority)
     is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     if settings.min_fresh_human:
-        is_stale = is_human & ~pc.fill_null(alive["fresh"], False).to_numpy()
-    members = _members(alive, settings)
+        is_stale = is_human & ~(pc.fill_null(alive["fresh"], False).to_numpy() & (copies == 0))
+    members = _members(alive, settings) & (copies == 0)
     if reserved:
         classes = np.where(is_human, np.where(is_stale, STALE, FRESH), GROUP_CLASSES - 1)
         for group, places in enumerate(reserved):
@@ -234,7 +235,7 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
         addresses=columns["address"],
         units=np.stack([np.ones(len(rows), np.int64), columns["tokens"].astype(np.int64), columns["bytes"].astype(np.int64)], axis=1),
         priority=priority,
-        placement=placement_keys(columns["row_key"], settings),
+        placement=placement_keys(copy_row_keys(columns["row_key"], copies), settings),
         is_stale=is_stale,
         members=members,
         is_reserved=is_reserved,
@@ -292,7 +293,8 @@ def survey_shard(decided: DecidedShard, request: Request, settings: MixSettings)
     """`survey_table` of a decided shard's file, reading only the columns it needs; nothing where there is nothing to tell."""
     if decided.num_alive == 0 or (request.bins is not None and len(request.bins) == 0):
         return []
-    found = survey_table(read_decisions(decided, survey_columns(settings), settings.scored_fields), request, settings)
+    decisions = read_decisions(decided, survey_columns(settings), settings.scored_fields)
+    found = survey_table(repeat_human(decisions, settings), request, settings)
     return [found] if len(found) else []
 
 

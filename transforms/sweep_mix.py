@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from transforms.apply_mix import MixOutcome, apply_mix
 from transforms.decisions import read_decisions
 from transforms.find_cuts import find_cuts
+from transforms.human_rows import repeat_human
 from transforms.mix_settings import DEFAULT_TARGET_SHARD_BYTES, RANK_FIELD, MixSettings
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixPlan
@@ -50,7 +51,7 @@ MOST_READ = 4
 _UNREAD = {
     "human_quota": 0,
     "quota_unit": "documents",
-    "max_documents": None,
+    "max_documents": 1,
     "max_tokens": None,
     "on_shortage": "shrink",
     "num_shards": None,
@@ -114,29 +115,36 @@ class MixSweep:
         self._read: OrderedDict[tuple, _ReadMix] = OrderedDict()
 
     def mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome]:
-        """The cuts of the mix with these settings, and what they decide about each alive row."""
-        read = self._reading(settings)
-        cuts = find_cuts(read.survey, settings)
-        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved))
+        """The cuts of the mix with these settings, and what they decide about each alive row: further copies of them are not told of."""
+        cuts, outcome, _ = self._mix(settings)
+        documents = slice(self._alive.num_rows)
+        return cuts, MixOutcome(**{field.name: getattr(outcome, field.name)[documents] for field in fields(outcome)})
 
     def figures(self, settings: MixSettings) -> MixFigures:
         """The figures of the mix with these settings."""
-        cuts, outcome = self.mix(settings)
+        cuts, outcome, alive = self._mix(settings)
         kept = outcome.output_shard >= 0
-        alive = self._alive
         names = alive["source"].chunk(0).dictionary.to_pylist() if alive.num_rows else []
         codes = alive["source"].chunk(0).indices.to_numpy(zero_copy_only=False) if alive.num_rows else np.empty(0, np.int64)
         counts = np.bincount(codes[kept], minlength=len(names))
         qualities = alive["quality"].to_numpy()[kept]
         mean = float(qualities.mean(dtype=np.float64)) if len(qualities) and not np.isnan(qualities).any() else None
-        sample = choose_sample(kept, self._order, alive["words"].to_numpy(), alive["address"].to_numpy())
+        # Further copies stand behind the documents: a sample of texts holds none twice.
+        sample = choose_sample(kept[: len(self._order)], self._order, *(self._alive[name].to_numpy() for name in ("words", "address")))
         return MixFigures(cuts.plan, mean, tuple(sorted(zip(names, counts.tolist(), strict=True))), sample)
+
+    def _mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome, pa.Table]:
+        """The cuts, what they decide about each row, and the rows: further copies stand behind the documents."""
+        read = self._reading(settings)
+        cuts = find_cuts(read.survey, settings)
+        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved)), read.alive
 
     def _reading(self, settings: MixSettings) -> _ReadMix:
         """What is read for these settings, shared by all that differ only in what no document is looked at for."""
         key = replace(settings, **_UNREAD)
         if key not in self._read:
-            self._read[key] = _ReadMix(rank_table(self._alive, settings) if settings.priority == "diverse" else self._alive, settings)
+            ranked = rank_table(self._alive, settings) if settings.priority == "diverse" else self._alive
+            self._read[key] = _ReadMix(repeat_human(ranked, settings), settings)
         self._read.move_to_end(key)
         if len(self._read) > MOST_READ:
             self._read.popitem(last=False)

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from transforms.apply_mix import apply_mix
 from transforms.decisions import read_decisions
+from transforms.human_rows import counts_as_human
 from transforms.mix_settings import UNITS, MixSettings
 from transforms.order_keys import importance_weights
 from transforms.place_mix import MixCuts
 from transforms.records import DecidedShard
 from transforms.sample_weights import golden_ratio_weights, mean_weights
-from transforms.survey_mix import counts_as_human
 
 PROBABILITY = "ai_probability"
 """The column that weights are made of."""

@@ -6,8 +6,8 @@ A control knows a key and its values, never what they do: each change goes throu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,7 @@ from nicegui.elements.mixins.value_element import ValueElement
 
 from classifiers.calibration import HIGHEST_RATE, LOWEST_RATE
 from pipeline.recipe_flags import recipe_flags
+from transforms.group_settings import COUNT_KEYS, SHARE_KEYS
 
 ROUND_RATES = (LOWEST_RATE, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, HIGHEST_RATE)
 """False-positive rates that the slider stops at; the field takes any."""
@@ -78,6 +79,45 @@ def deciding_controls(*, has_detector: bool) -> list[Control]:
         Control("dedup.near", "Drop near-duplicates", "of documents with nearly equal text one stays", kind=bool),
         Control("dedup.min_similarity", "Near-duplicates from similarity", "estimated Jaccard similarity, 0 to 1", share_stops(0.4), kind=float),
     ]
+
+
+def table_controls(tables: Mapping[str, Any], documents: int, tokens: int) -> list[Control]:
+    """Those of sections whose keys are the user's: promises to groups, and reserved places."""
+    controls = []
+    for name, table in tables["mix"].get("groups", {}).items():
+        for key, value in table.items():
+            control = Control(f"mix.groups.{name}.{key}", f"{name}: {key.replace('_', ' ')}", f"of documents where {table.get('where', name)}")
+            if key in SHARE_KEYS:
+                controls.append(replace(control, stops=share_stops(0.0)))
+            elif key in COUNT_KEYS:
+                most = tokens if key.endswith("tokens") else documents
+                controls.append(replace(control, stops=count_stops(most), kind=int))
+            elif key == "weight":
+                controls.append(replace(control, kind=float if isinstance(value, int | float) else str))
+    stops = count_stops(documents)
+    controls += [Control(f"reserve.{name}", f"{name}: places", "documents, if there are as many", stops, kind=int) for name in tables["reserve"]]
+    return controls
+
+
+def top_controls(tables: Mapping[str, Any], *, has_quality: bool) -> list[Control]:
+    """The best shares by a score: those of the recipe, and by quality."""
+    names = dict.fromkeys([*(["quality"] if has_quality else []), *tables.get("keep_top", {})])
+    hint = "share of the documents that pass the rules which stays, 0 to 1 or such as 10%; 1 = all"
+    return [Control(f"keep_top.{name}", f"Best by {name.replace('@', ' of each ')}, keep", hint, share_stops(0.01)) for name in names]
+
+
+def value_of(tables: Mapping[str, Any], key: str) -> Any:
+    """The value that a dotted key has in a recipe; the whole where no best share is asked for."""
+    section, _, rest = key.partition(".")
+    if section == "keep_top":
+        return tables.get(section, {}).get(rest, 1)
+    if section == "reserve":
+        return tables[section].get(rest, 0)
+    table = tables[section]
+    *names, last = rest.split(".")
+    for name in names:
+        table = table[name]
+    return table[last]
 
 
 def share_stops(lowest: float) -> tuple[float, ...]:
@@ -154,14 +194,15 @@ class Field:
                 self._input.set_value(value)
             if self.slider is not None:
                 self.slider.set_value(nearest_stop(self.control.stops, value))
-                self.slider.props(f'aria-valuetext="{text_of(value)}"')
+                self.slider.props["aria-valuetext"] = text_of(value)
         finally:
             self._quiet = False
 
     def _place(self) -> None:
         control = self.control
-        named = f'aria-label="{control.label}"'
-        with ui.element("div").classes("hw-control").props(f'data-key="{control.key}"'):
+        with ui.element("div").classes("hw-control") as outer:
+            # Set as values, not parsed from text: what a group is named after may hold any character.
+            outer.props["data-key"] = control.key
             if control.kind is bool:
                 self._input: ValueElement | None = ui.switch(control.label, on_change=lambda event: self._tell(event.value, True)).props("dense")
                 self._input.tooltip(control.hint)
@@ -170,16 +211,18 @@ class Field:
                 ui.label(control.label).tooltip(control.hint)
                 if control.choices and len(control.choices) <= 2:
                     self._input = ui.toggle(list(control.choices), on_change=lambda event: self._tell(event.value, True))
-                    self._input.props(f"dense no-caps unelevated size=sm {named}")
+                    self._input.props("dense no-caps unelevated size=sm")
                 elif control.choices:
                     self._input = ui.select(list(control.choices), on_change=lambda event: self._tell(event.value, True))
-                    self._input.props(f"dense outlined options-dense {named}").classes("hw-choice")
+                    self._input.props("dense outlined options-dense").classes("hw-choice")
                 else:
-                    self._input = ui.input().props(f"dense outlined hide-bottom-space {named}").classes("hw-number")
+                    self._input = ui.input().props("dense outlined hide-bottom-space").classes("hw-number")
                     self._input.on("keydown.enter", self._from_text).on("blur", self._from_text)
+                self._input.props["aria-label"] = control.label
             if control.stops:
                 self.slider = Slider(min=0, max=len(control.stops) - 1, step=1, on_change=lambda event: self._from_slider(False))
-                self.slider.props(f"dense {named}").on("change", lambda: self._from_slider(True))
+                self.slider.props("dense").on("change", lambda: self._from_slider(True))
+                self.slider.props["aria-label"] = control.label
                 texts = json.dumps([text_of(stop) for stop in control.stops])
                 # What a screen reader says is the value, not the number of the stop.
                 says = f"(stop) => getElement({self.slider.id}).$el.setAttribute('aria-valuetext', {texts}[stop])"

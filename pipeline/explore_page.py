@@ -15,7 +15,7 @@ from nicegui import background_tasks, ui
 
 from pipeline.errors import HeadwaterError, UsageError
 from pipeline.explore_charts import BLUE
-from pipeline.explore_controls import Field, deciding_controls, mix_controls
+from pipeline.explore_controls import Control, Field, deciding_controls, mix_controls, table_controls, top_controls, value_of
 from pipeline.explore_dialogs import offer_command, offer_recipe, show_documents
 from pipeline.explore_figures import Decisions, Figures
 from pipeline.explore_mix import MixPanel
@@ -23,7 +23,7 @@ from pipeline.explore_rules import Preview
 from pipeline.explore_session import Session, Setting
 from pipeline.explore_thresholds import ThresholdsPanel
 
-READY, PLANNING, DECIDING, WAITING = "as headwater plan", "planning ...", "deciding again ...", "let go to decide again"
+READY, PLANNING, DECIDING, WAITING = "as headwater plan", "planning ...", "deciding again ...", "let go to decide"
 """What the status says."""
 
 
@@ -173,8 +173,11 @@ class Page:
     def _show_controls(self, setting: Setting) -> None:
         self.thresholds.forget_controls()
         for key, field in self._fields.items():
-            section, name = key.split(".")
-            field.show(setting.recipe.tables[section][name])
+            field.show(value_of(setting.recipe.tables, key))
+
+    def _place(self, controls: list[Control]) -> None:
+        for control in controls:
+            self._fields[control.key] = Field(control, self.change)
 
     def _lay_out(self) -> None:
         session = self.session
@@ -200,12 +203,15 @@ class Page:
         with ui.left_drawer(value=True, fixed=True, bordered=True).props("width=312 behavior=desktop").classes("hw-drawer"):
             _heading("The mix")
             total = int(session.columns.table(["tokens"])["tokens"].to_numpy().sum(dtype="int64"))
-            for control in mix_controls(session.columns.num_documents, total):
-                self._fields[control.key] = Field(control, self.change)
+            documents, schema = session.columns.num_documents, session.columns.schema.names
+            tables = session.setting({}).recipe.tables
+            self._place(mix_controls(documents, total))
+            if promised := table_controls(tables, documents, total):
+                _heading("Groups")
+                self._place(promised)
             _heading("Before the mix")
             ui.label("Documents are decided about again when you let go.").classes("hw-note")
-            for control in deciding_controls(has_detector="ai_probability" in session.columns.schema.names):
-                self._fields[control.key] = Field(control, self.change)
+            self._place([*top_controls(tables, has_quality="quality" in schema), *deciding_controls(has_detector="ai_probability" in schema)])
             ui.label("Bounds of single rules stand under Thresholds.").classes("hw-note")
         with ui.element("div").classes("hw-refusal").props('role="alert"') as self._refusal:
             ui.icon("error")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.recipe_flags import recipe_flags, table_flags
+from pipeline.recipe_flags import TableFlag, recipe_flags, table_flags
 from transforms.storage import write_whole
 
 NOT_OURS = ("score",)
@@ -32,13 +32,13 @@ def as_command(changed: Mapping[tuple[str, ...], Any], scored: str, output: str)
     """The `headwater remix` that publishes with these differences, quoted for a shell."""
     words = ["headwater", "remix", "--scored", scored, "--output", output]
     flags = {flag.key: flag.flag for flag in recipe_flags() if not flag.repeatable and not flag.needs_scoring}
-    counted = {flag.section: flag.flag for flag in table_flags()}
+    of_tables = {flag.section: flag for flag in table_flags()}
     for parts, value in changed.items():
         key = ".".join(parts)
         if key in flags and value != []:
             words.append(f"--{flags[key]}={_as_word(value)}")
-        elif parts[0] in counted and isinstance(value, int) and value >= 0:
-            words.append(f"--{counted[parts[0]]}={key.removeprefix(parts[0] + '.')}={value}")
+        elif parts[0] in of_tables and (found := _as_table_flag(of_tables[parts[0]], key.partition(".")[2], value)):
+            words.append(found)
         else:
             words += ["--set", as_assignment(key, value)]
     return shlex.join(words)
@@ -55,7 +55,7 @@ def as_toml(changed: Mapping[tuple[str, ...], Any]) -> str:
     for parts, value in changed.items():
         table = tables
         # What a group or a cap is named after may hold dots of its own, which stay part of one key.
-        depth = 2 if parts[0] == "rules" else 1
+        depth = 2 if parts[0] == "rules" else 3 if parts[:2] == ("mix", "groups") else 1
         for part in parts[:depth]:
             table = table.setdefault(part, {})
         table[".".join(parts[depth:])] = value
@@ -97,6 +97,18 @@ def _changed(prefix: tuple[str, ...], table: Mapping[str, Any], default: Mapping
         elif key not in default or default[key] != value or isinstance(default[key], bool) != isinstance(value, bool):
             found[*prefix, key] = value
     return found
+
+
+def _as_table_flag(flag: TableFlag, key: str, value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    field, at, group = key.partition("@")
+    word = f"{field}={value}{at}{group}" if flag.is_share else f"{key}={value}"
+    try:
+        # Only where it is read back as what it stands for: a flag takes fewer spellings than a recipe.
+        return f"--{flag.flag}={word}" if flag.parse(word) == (f"{flag.section}.{key}", str(value) if flag.is_share else value) else None
+    except UsageError:
+        return None
 
 
 def _as_word(value: Any) -> str:

@@ -63,10 +63,11 @@ def read_samples(
 
 
 def turned_down_for(figures: Figures, stage: str, reason: str) -> np.ndarray:
-    """bool (documents): rejected with this stage and reason; stage `published`: published."""
+    """bool (documents): rejected at this stage, for this reason or, where that is ``, for any; stage `published`: published."""
     if stage == "published":
         return figures.fate == ALIVE
-    return figures.fate == figures.fates.index((stage, reason)) if (stage, reason) in figures.fates else np.zeros(len(figures.fate), bool)
+    wanted = [place for place, (of, why) in enumerate(figures.fates) if of == stage and reason in ("", why)]
+    return np.isin(figures.fate, wanted)
 
 
 def _facts(row: dict, origin: int | None, field: str | None) -> str:

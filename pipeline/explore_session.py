@@ -114,7 +114,8 @@ class Session:
 
     def figures(self, decisions: Decisions, setting: Setting) -> Figures:
         """What `setting` would publish, over its decisions."""
-        return figures_of(decisions, setting.recipe, self.catalog)
+        with self._lock:
+            return figures_of(decisions, setting.recipe, self.catalog)
 
     def preview(self, setting: Setting) -> Preview:
         """What rules and detector turn down by themselves under `setting`."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from nicegui import ui
 
-from pipeline.explore_charts import histogram_chart
-from pipeline.explore_columns import histogram, nearest
+from pipeline.explore_charts import OF_ORIGIN, histogram_chart
+from pipeline.explore_columns import DECLARED_ORIGINS, histogram, nearest
 from pipeline.explore_controls import Control, Field, value_stops
 from pipeline.explore_dialogs import place_samples
 from pipeline.explore_rules import Preview, margin_of_detector, margin_of_rule
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DETECTOR = "AI detector"
 """What the detector's line is called; no rule's name holds a space."""
+OF_LABELS = {origin: name for origin, (name, *_) in OF_ORIGIN.items()}
 _ROW = """
 <q-tr :props="props" :class="props.row.style">
   <q-td v-for="column in props.cols" :key="column.name" :props="props">
@@ -63,7 +64,10 @@ class ThresholdsPanel:
                 self._as_share = ui.switch("as a share of each origin", value=True, on_change=self._draw).props("dense")
                 self._chart = ui.echart({}, renderer="svg").style("width: 100%; height: 270px").props('role="img" aria-label="distribution"')
                 self._missing = ui.label("").classes("hw-note")
-                ui.html("Documents nearest to the bound", sanitize=False, tag="h2")
+                with ui.element("div").classes("hw-row"):
+                    ui.html("Documents nearest to the bound", sanitize=False, tag="h2")
+                    self._of = ui.toggle({"": "all", **OF_LABELS}, value="", on_change=lambda: self._page.follow(False))
+                    self._of.props('dense no-caps unelevated size=sm aria-label="declared origin of the documents shown"')
                 with ui.element("div").classes("hw-sides"):
                     self._sides = [ui.element("div").style("min-width: 0") for _ in range(2)]
 
@@ -180,13 +184,15 @@ class ThresholdsPanel:
             for side in self._sides:
                 side.clear()
             return
+        origin = self._of.value
         decisions, figures = (page.decisions, page.figures) if is_decided else (None, None)
 
         def read() -> list[list]:
             margin = margin_of_detector(preview.judged) if rule is None else margin_of_rule(columns, rule)
             row_keys = columns.table(["row_key"])["row_key"].to_numpy()
+            among = columns.declared() == DECLARED_ORIGINS.index(origin) if origin else None
             field = "ai_probability" if rule is None else rule.field
-            return [read_samples(columns, places, decisions, figures, field) for places in nearest(margin, row_keys, SHOWN)]
+            return [read_samples(columns, places, decisions, figures, field) for places in nearest(margin, row_keys, SHOWN, among)]
 
         sides = await asyncio.to_thread(read)
         titles = ("Not flagged", "Flagged") if rule is None else ("Keep the bound", "Break it")

@@ -107,7 +107,12 @@ def test_charts_hold_all_documents():
     options = parts_chart(parts, "not told")
     assert [sum(series["data"]) for series in options["series"]] == [5 * len(parts), 3 * len(parts), 2 * len(parts)]
     assert options["yAxis"]["data"][-1].startswith("3 others") and parts_chart([Part("", 1, 1, 1, 1)], "not told")["yAxis"]["data"] == ["not told  1"]
+    few = [Part("en", 995, 900, 900, 9), Part("de", 3, 3, 1, 1), Part("fr", 2, 0, 0, 0)]
+    assert parts_chart(few, "", 0.004)["yAxis"]["data"] == ["en  900", "2 others  1"] and len(parts_chart(few, "")["yAxis"]["data"]) == 3
+    assert len(parts_chart(few, "", 0.003)["yAxis"]["data"]) == 3, "what stands alone keeps its name"
     found = histogram(np.array([0, 0.5, 1], np.float32), np.array([0, 0, 2], np.uint8))
     drawn = histogram_chart(found, "score", [("max 0.5", 0.5)], as_share=True)
     assert [round(sum(y for _, y in series["data"])) for series in drawn["series"]] == [100, 100]
+    lines = histogram_chart(found, "score", [("a", 0.5), ("b", 0.55), ("c", 0.9), ("d", 0.5)], as_share=False)["series"][0]["markLine"]["data"]
+    assert len({one["label"]["distance"] for one in lines if one["xAxis"] < 0.6}) == 3, "labels of lines that lie close stand in rows"
     assert drawn["series"][0]["markLine"]["data"][0]["xAxis"] == 0.5 and drawn["xAxis"]["name"] == "score"

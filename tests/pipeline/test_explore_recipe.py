@@ -30,6 +30,8 @@ CHANGES = st.fixed_dictionaries(
         "rules.of_mine.field": st.just("source"),
         "rules.of_mine.deny": st.lists(WORDS, min_size=1, max_size=2),
         "reserve.source.web.x": st.integers(0, 9),
+        "keep_top.quality": st.sampled_from([0.5, "10%", "1/3"]),
+        "keep_top.words@language": st.sampled_from([0.5, "10%", "1/3"]),
         "caps.prompt": st.integers(1, 9),
         "caps.origins": st.just(["human", "synthetic"]),
         "publish.mask_personal_data": st.lists(st.sampled_from(["email", "ip"]), max_size=2, unique=True),

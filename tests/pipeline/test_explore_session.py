@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.errors import HeadwaterError, QuotaUnmet, UsageError
+from pipeline.explore_mix import funnel_lines
 from pipeline.explore_recipe import as_command, as_toml
 from pipeline.explore_samples import read_samples, turned_down_for
 from pipeline.explore_session import Session, scored_folder
@@ -145,6 +146,16 @@ def test_what_the_explorer_was_started_with_is_part_of_the_recipe(run, tmp_path)
         assert again.setting({}).recipe.digest == setting.recipe.digest and again.changed(again.setting({})) == changed
     finally:
         again.close()
+
+
+def test_the_funnel_folds_its_rules_into_one_line_that_shows_all_their_documents(session):
+    figures = explored(session, {"mix.human_quota": "0.8"})
+    folded, whole = funnel_lines(figures, each_rule=False), funnel_lines(figures, each_rule=True)
+    assert [line[:3] for line in whole] == list(figures.funnel)
+    of_rules = next(line for line in folded if line[1] == "  - rules")
+    assert sum(of_rules[2].values()) == turned_down_for(figures, *of_rules[3]).sum() > 1
+    assert [line for line in folded if line is not of_rules] == [line for line in whole if not line[1].startswith("  - rules: ")]
+    assert all(sum(line[2].values()) == turned_down_for(figures, *line[3]).sum() for line in whole if line[3])
 
 
 def test_documents_are_shown_with_what_became_of_them(session):

@@ -24,6 +24,9 @@ ROUND_RATES = (LOWEST_RATE, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0
 COUNT_STOPS = 200
 """Stops of a slider over a number of documents or tokens."""
 
+REPEATS = tuple(range(1, 9))
+"""Stops of the slider for how often a human document may be published."""
+
 Changed = Callable[[str, Any, bool], None]
 """Called with a key, its new value, and whether the user has let go of it."""
 
@@ -56,6 +59,7 @@ def mix_controls(documents: int, tokens: int) -> list[Control]:
         Control("mix.max_documents", "Documents, at most", "0 = no limit", count_stops(documents), kind=int),
         Control("mix.max_tokens", "Tokens, at most", "0 = no limit", count_stops(tokens), kind=int),
         Control("mix.on_shortage", "Too little human text", "stop (exit code 4), or publish less", choices=choices["mix.on_shortage"]),
+        Control("mix.max_human_repeats", "Human text, times at most", "where human text is too little for the size; 1 = once", REPEATS, kind=int),
         Control("mix.priority", "Who goes first", "which documents are chosen first", choices=choices["mix.priority"]),
         Control("mix.seed", "Seed", "of every choice by hash and of the shuffle", kind=int),
     ]

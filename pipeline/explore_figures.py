@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from pipeline.explore_columns import DECLARED_ORIGINS, ScoredColumns
 from pipeline.finishing import refusal_of_mix
-from pipeline.funnel import funnel_rows, quota_sentence
+from pipeline.funnel import funnel_rows, quota_sentence, repeats_sentence
 from pipeline.manifest import describe_account
 from pipeline.recipe import Recipe
 from pipeline.run_facts import RunCatalog
-from transforms.balance_books import PUBLISHED, keep_books
+from transforms.balance_books import PUBLISHED, REPEATED, keep_books
 from transforms.decisions import read_decisions, recall_decisions
+from transforms.human_rows import copy_rows
 from transforms.mix_settings import RESERVE_FIELDS, MixSettings
 from transforms.plan_mix import MixPlan
 from transforms.records import ORIGIN_NAMES, DecidedShard, Stage
@@ -93,7 +94,7 @@ class Part:
     published: int
     """Of these, documents that are published."""
     tokens: int
-    """Tokens of the published ones."""
+    """Tokens of the published ones, those of repeats included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,8 @@ class Figures:
     """(style, label, documents by declared origin) of each line, as `headwater plan` prints it."""
     quota: str
     """The sentence on the quota, likewise."""
+    repeats: str
+    """The sentence on documents that are published more than once; empty where none may be."""
     refusal: str | None
     """What `headwater remix` would stop with, exit code 4; None where it would publish."""
     sources: tuple[Part, ...]
@@ -149,27 +152,32 @@ def figures_of(decisions: Decisions, recipe: Recipe, catalog: RunCatalog) -> Fig
     """What `recipe` would publish, over the decisions that hold for it: half a microsecond of CPU a document, less where only quota and sizes changed."""
     mix = recipe.mix
     alive, sweep = decisions.alive(mix)
-    cuts, outcome = sweep.mix(mix)
-    reasons = pa.chunked_array([outcome.reason]).combine_chunks().dictionary_encode()
+    cuts, outcome, rows = sweep.mix(mix)
+    reasons = pa.chunked_array([outcome.reason.slice(0, alive.num_rows)]).combine_chunks().dictionary_encode()
     fates = (*decisions.fates, *((Stage.MIX.value, reason) for reason in reasons.dictionary.to_pylist()))
     fate = decisions.fate.copy()
     fate[decisions.alive_places] = pc.fill_null(pc.add(reasons.indices, len(decisions.fates)), ALIVE).to_numpy()
 
-    counts = count_fates(*decisions.cells, fate, fates)
+    is_row = outcome.output_shard >= 0
+    copied = np.flatnonzero(is_row[alive.num_rows :]) + alive.num_rows
+    repeats = decisions.alive_places[copy_rows(alive, mix)[0][copied]] if len(copied) else copied
+    counts = [*count_fates(*decisions.cells, fate, fates), *count_repeats(*decisions.cells, repeats)]
     accounts = [describe_account(account) for account in keep_books(catalog.books, counts)]
     chosen = cuts.plan.selected.count(mix.quota_unit)
     quota = {"unit": mix.quota_unit, "promised_share": float(mix.human_quota), "smallest_shard_share": None}
     quota["measured_share"] = float(cuts.plan.human_share) if chosen else None
     refused = refusal_of_mix(cuts.plan, recipe)
     kept = fate == ALIVE
-    qualities = alive["quality"].to_numpy()[outcome.output_shard >= 0]
+    qualities = rows["quality"].to_numpy()[is_row]
+    said = {"documents": len(np.unique(repeats)), "rows": len(repeats), "most": mix.max_human_repeats} if mix.max_human_repeats > 1 else None
     return Figures(
         plan=cuts.plan,
-        funnel=tuple(funnel_rows({"accounts": accounts})),
+        funnel=tuple(funnel_rows({"accounts": accounts, "repeats": said})),
+        repeats=repeats_sentence({"repeats": said}),
         quota=quota_sentence({"quota": quota, "shards": ()}),
         refusal=None if refused is None else str(refused),
-        sources=_parts(decisions, "source", kept),
-        languages=_parts(decisions, "language", kept) if "language" in decisions.columns.schema.names else (),
+        sources=_parts(decisions, "source", kept, repeats),
+        languages=_parts(decisions, "language", kept, repeats) if "language" in decisions.columns.schema.names else (),
         mean_quality=float(qualities.mean(dtype=np.float64)) if len(qualities) and not np.isnan(qualities).any() else None,
         fate=fate,
         fates=fates,
@@ -187,7 +195,16 @@ def count_fates(
         yield (*names[place // width], *known[place % width]), (int(counted[place]), 0, 0)
 
 
-def _parts(decisions: Decisions, name: str, kept: np.ndarray) -> tuple[Part, ...]:
+def count_repeats(
+    cells: np.ndarray, names: Sequence[tuple[str, str, str]], repeats: np.ndarray
+) -> Iterable[tuple[tuple[str, str, str, str, str], tuple[int, int, int]]]:
+    """((source, declared origin, verified origin, `repeated`, ``), (rows, 0, 0)), for `keep_books`: `repeats` are places, each as often as it is repeated."""
+    counted = np.bincount(cells[repeats], minlength=len(names))
+    for place in np.flatnonzero(counted):
+        yield (*names[place], REPEATED, ""), (int(counted[place]), 0, 0)
+
+
+def _parts(decisions: Decisions, name: str, kept: np.ndarray, repeats: np.ndarray) -> tuple[Part, ...]:
     codes, names = decisions.columns.codes(name)
     tokens = decisions.columns.table(["tokens"])["tokens"].to_numpy()
     read = np.bincount(codes, minlength=len(names))
@@ -195,5 +212,6 @@ def _parts(decisions: Decisions, name: str, kept: np.ndarray) -> tuple[Part, ...
     published = np.bincount(codes[kept], minlength=len(names))
     # Sums of whole numbers below 2**53 are exact in float64.
     sums = np.bincount(codes[kept], weights=tokens[kept], minlength=len(names))
+    sums += np.bincount(codes[repeats], weights=tokens[repeats], minlength=len(names))
     parts = (Part(name, int(a), int(b), int(c), int(d)) for name, a, b, c, d in zip(names, read, left, published, sums, strict=True))
     return tuple(sorted(parts, key=lambda part: (-part.read, part.name)))

@@ -64,7 +64,7 @@ class MixPanel:
         self._quota.set_text(figures.quota)
         self._sentences.clear()
         with self._sentences:
-            for sentence in figures.plan.sentences():
+            for sentence in (*figures.plan.sentences(), *([figures.repeats] if figures.repeats else [])):
                 ui.label(sentence)
         for key, parts, least in (("sources", figures.sources, 0.0), ("languages", figures.languages, LEAST_LANGUAGE_SHARE)):
             panel, chart = self._charts[key]

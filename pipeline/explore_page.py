@@ -134,8 +134,9 @@ class Page:
         share = "–" if not selected.documents else f"{float(plan.human_share):.2%}"
         quality = "–" if figures.mean_quality is None else f"{figures.mean_quality:.3f}"
         promised = f"human share of {plan.settings.quota_unit}, at least {float(plan.settings.human_quota):.1%} promised"
+        read = f"{self.session.columns.num_documents:,} read"
         shown = {
-            "documents": (f"{selected.documents:,}", f"documents of {self.session.columns.num_documents:,} read"),
+            "documents": (f"{selected.documents:,}", f"rows, some of them repeats, of {read}" if figures.repeats else f"documents of {read}"),
             "tokens": (f"{selected.tokens:,}", "tokens"),
             "share": (share, promised),
             "quality": (quality, "mean quality"),

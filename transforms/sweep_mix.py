@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -114,15 +114,15 @@ class MixSweep:
         self._order = np.argsort(alive[SAMPLE_KEY].to_numpy(), kind="stable")
         self._read: OrderedDict[tuple, _ReadMix] = OrderedDict()
 
-    def mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome]:
-        """The cuts of the mix with these settings, and what they decide about each alive row: further copies of them are not told of."""
-        cuts, outcome, _ = self._mix(settings)
-        documents = slice(self._alive.num_rows)
-        return cuts, MixOutcome(**{field.name: getattr(outcome, field.name)[documents] for field in fields(outcome)})
+    def mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome, pa.Table]:
+        """The cuts of the mix, what they decide about each row, and the rows: further copies stand behind the documents (`human_rows`)."""
+        read = self._reading(settings)
+        cuts = find_cuts(read.survey, settings)
+        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved)), read.alive
 
     def figures(self, settings: MixSettings) -> MixFigures:
         """The figures of the mix with these settings."""
-        cuts, outcome, alive = self._mix(settings)
+        cuts, outcome, alive = self.mix(settings)
         kept = outcome.output_shard >= 0
         names = alive["source"].chunk(0).dictionary.to_pylist() if alive.num_rows else []
         codes = alive["source"].chunk(0).indices.to_numpy(zero_copy_only=False) if alive.num_rows else np.empty(0, np.int64)
@@ -132,12 +132,6 @@ class MixSweep:
         # Further copies stand behind the documents: a sample of texts holds none twice.
         sample = choose_sample(kept[: len(self._order)], self._order, *(self._alive[name].to_numpy() for name in ("words", "address")))
         return MixFigures(cuts.plan, mean, tuple(sorted(zip(names, counts.tolist(), strict=True))), sample)
-
-    def _mix(self, settings: MixSettings) -> tuple[MixCuts, MixOutcome, pa.Table]:
-        """The cuts, what they decide about each row, and the rows: further copies stand behind the documents."""
-        read = self._reading(settings)
-        cuts = find_cuts(read.survey, settings)
-        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved)), read.alive
 
     def _reading(self, settings: MixSettings) -> _ReadMix:
         """What is read for these settings, shared by all that differ only in what no document is looked at for."""

@@ -14,7 +14,7 @@ from pipeline.explore_mix import funnel_lines
 from pipeline.explore_recipe import as_command, as_toml
 from pipeline.explore_samples import read_samples, turned_down_for
 from pipeline.explore_session import Session, scored_folder
-from pipeline.funnel import funnel_rows, quota_sentence
+from pipeline.funnel import funnel_rows, quota_sentence, repeats_sentence
 from pipeline.options import parse_arguments
 from pipeline.run import run_command
 from tests.conftest import published
@@ -49,7 +49,7 @@ def explored(session, changes):
 def same(figures, manifest):
     assert list(figures.funnel) == funnel_rows(manifest)
     assert figures.quota == quota_sentence(manifest)
-    assert list(figures.plan.sentences()) == manifest["mix"]["sentences"]
+    assert list(figures.plan.sentences()) == manifest["mix"]["sentences"] and figures.repeats == repeats_sentence(manifest)
     assert {part.name: part.published for part in figures.sources if part.published} == {
         source: count
         for source in {account["source"] for account in manifest["accounts"]}
@@ -67,6 +67,8 @@ def same(figures, manifest):
         {"mix.count_presumed_human": True, "mix.human_quota": "0.9", "publish.num_shards": 3},
         {"mix.max_tokens": 3000, "mix.human_quota": 0, "reserve.source.web": 4},
         {"mix.human_quota": "0.95", "mix.max_documents": 100, "mix.on_shortage": "shrink"},
+        {"mix.human_quota": "0.9", "mix.max_documents": 200, "mix.max_human_repeats": 3, "mix.priority": "importance"},
+        {"mix.priority": "diverse", "mix.diverse_by": "source", "mix.max_documents": 50},
     ],
 )
 def test_a_mix_is_what_plan_says_without_deciding_again(session, run, changes):

@@ -29,6 +29,8 @@ ABSTAINED_PROBABILITY = 0.5
 """AI probability of a document that the detector abstained from: log odds of 0, for it says neither."""
 _PRIORITY_STREAM, _PLACEMENT_STREAM = 1, 2
 _MASK = (1 << 64) - 1
+_TILE = 1 << 13
+"""Documents that race at a time: what is between stays in the core's cache."""
 _DRAW_STEPS = 255 << 45
 """Keys of documents with a weight fill 255 of 256 parts of the range; the rest is for those of weight 0."""
 
@@ -107,16 +109,11 @@ def importance_keys(hashes: np.ndarray, probabilities: np.ndarray, exponent: flo
     *Source:* Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir", Information Processing Letters 97(5), 181-185: keys
     u^(1/w), the largest first, which is the same order.
     """
-    logs = log_weights(probabilities, exponent)
-    weighs = np.isfinite(logs)
-    raced = natural_log(exponential_draws(hashes)) - np.where(weighs, logs, 0.0)
-    # Sums, quotients and differences of one variable round monotonely, so that no rounding turns an order around.
-    scale = 2.0 + exponent
-    tails = 0.5 * (scale / (scale + np.abs(raced)))
-    spread = np.where(raced < 0, tails, 1.0 - tails)
-    steps = np.minimum(np.floor(spread * _DRAW_STEPS), _DRAW_STEPS - 1).astype(np.uint64)
-    drawn = (steps << np.uint64(11)) | (hashes >> np.uint64(53))
-    return np.where(weighs, drawn, np.uint64(255 << 56) | (hashes >> np.uint64(8)))
+    keys = np.empty(len(hashes), np.uint64)
+    for start in range(0, len(hashes), _TILE):
+        tile = slice(start, start + _TILE)
+        keys[tile] = _race(hashes[tile], probabilities[tile], exponent)
+    return keys
 
 
 def hard_keys(hashes: np.ndarray, perplexities: np.ndarray) -> np.ndarray:
@@ -134,7 +131,7 @@ def rank_keys(row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings
 
 
 def diverse_keys(ranks: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """uint64: by rank (whole numbers from 0 on; those from `MOST_RANK` on are one), then by `keys` (uint64), of which the first 44 bits are left.
+    """uint64: by rank (whole numbers from 0 on; those from `MOST_RANK` on are one), then by `keys` (uint64), of which at least the first 45 bits are left.
 
     A rank takes room in proportion to 1 / rank^2: rank + 1 = 2^e + m is written as e ones, a zero and the e bits of m (Elias 1975, the gamma code);
     `MOST_RANK` as ten ones.
@@ -147,6 +144,19 @@ def diverse_keys(ranks: np.ndarray, keys: np.ndarray) -> np.ndarray:
     is_last = known > MOST_RANK
     heads, lengths = np.where(is_last, np.uint64(MOST_RANK), heads), np.where(is_last, np.uint64(_MOST_EXPONENT), lengths)
     return (heads << (np.uint64(64) - lengths)) | (keys >> lengths)
+
+
+def _race(hashes: np.ndarray, probabilities: np.ndarray, exponent: float) -> np.ndarray:
+    logs = log_weights(probabilities, exponent)
+    weighs = np.isfinite(logs)
+    raced = natural_log(exponential_draws(hashes)) - np.where(weighs, logs, 0.0)
+    # Sums, quotients and differences of one variable round monotonely, so that no rounding turns an order around.
+    scale = 2.0 + exponent
+    tails = 0.5 * (scale / (scale + np.abs(raced)))
+    spread = np.where(raced < 0, tails, 1.0 - tails)
+    steps = np.minimum(np.floor(spread * _DRAW_STEPS), _DRAW_STEPS - 1).astype(np.uint64)
+    drawn = (steps << np.uint64(11)) | (hashes >> np.uint64(53))
+    return np.where(weighs, drawn, np.uint64(255 << 56) | (hashes >> np.uint64(8)))
 
 
 def _finalise_int(value: int) -> int:

@@ -29,6 +29,10 @@ to find; here each group keeps the places of its own best. With a fresh share, h
 than others would.) The quota is never given up for a reserve: a reserve that quota or size keep out is a shortage. Counted in tokens or bytes, a
 reserved document that a boundary between files falls into may find no place; it is the first to be tried, and what is published is counted after.
 
+**Repeats.** Where human documents may be published several times, their further copies are steps of their own behind all first ones
+(`human_rows`): neither fresh nor reserved. All above holds for them as for human text that is not fresh, and since the human prefix is no longer than
+the size asks for, nothing is repeated that need not be.
+
 Nobody holds all documents in one place, so a stratum comes as steps: one document each, or many lumped together (a bin
 of a histogram). A cut that falls into a lump is known only as an interval; `bound_mix` carries intervals through the
 whole plan, and says by them which lumps must be opened. Over single documents every interval closes and the same
@@ -150,7 +154,7 @@ class MixPlan:
         """The plan in plain words, one fact each; shortage and warnings last."""
         unit, quota = self.settings.quota_unit, float(self.settings.human_quota)
         facts = [
-            f"human: {self.human_selected} of {self.human_available.documents:,} documents",
+            f"human: {self.human_selected}{', repeats included,' if self.repeated is not None else ''} of {self.human_available.documents:,} documents",
             f"other: {self.other_selected} of {self.other_available.documents:,} documents",
             f"human share of {unit}: {float(self.human_share):.4f}, at least {quota:g} promised overall and in each of {self.num_shards:,} shards",
         ]

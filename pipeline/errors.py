@@ -11,6 +11,11 @@ HeadwaterError
 Anything else that ends a run (a dead worker, a full disk) is exit code 1.
 """
 
+import re
+
+_COLOURED = re.compile(r"\x1b\[[0-9;]*m")
+_CAUSE = "↳"
+
 
 class HeadwaterError(Exception):
     """A run that stops for a reason its user should read, without a traceback."""
@@ -55,3 +60,15 @@ class LedgerConflict(HeadwaterError):
 
 
 BY_EXIT_CODE = {error.exit_code: error for error in (UsageError, TooManyDead, QuotaUnmet, BooksDoNotBalance, AlarmTripped, LedgerConflict)}
+
+
+def what_it_says(error: BaseException) -> list[str]:
+    """The lines of an error's text, without colours or blank ones; those that an object store's library gives as causes of the first are one with it."""
+    lines = [line.strip() for line in _COLOURED.sub("", str(error)).splitlines()]
+    said: list[str] = []
+    for line in filter(None, lines):
+        if line.startswith(_CAUSE) and said:
+            said[-1] = f"{said[-1]}: {line.removeprefix(_CAUSE).strip()}"
+        else:
+            said.append(line)
+    return said or [type(error).__name__]

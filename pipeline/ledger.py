@@ -6,15 +6,17 @@ run id, after the run has published (`pipeline.ledger_commit`). It needs no serv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, what_it_says
 from transforms import ledger_storage
 from transforms.find_earlier import LedgerReading
 from transforms.ledger_files import ADDED_COLUMNS, EXTRA_BANDS, FILE_SCHEMA, KINDS, LEDGER_SCHEMA, LedgerFile, find_rows, read_ledger_file
@@ -25,6 +27,8 @@ FORMAT = "1"
 PARTITIONED_BY = ["kind", "part"]
 CLAIM = "headwater/claim"
 """Application id under which the table remembers who is publishing: `run_number` of that run, or 0."""
+_COMMIT = re.compile(r"\d{20}\.")
+"""Names of what a table's log holds, once it holds anything."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +224,15 @@ def _check_vacant(url: str) -> None:
             return
         except OSError as error:
             raise UsageError(f"--ledger={url}: {error.strerror}; give a folder that can be read and written") from error
-        if set(held) - {"_headwater"}:
+        if set(held) - ({"_headwater", "_delta_log"} if _is_unbegun(url) else {"_headwater"}):
             raise UsageError(f"--ledger={url}: holds files but no ledger ({', '.join(sorted(held)[:3])}); give an empty or new folder")
+
+
+def _is_unbegun(url: str) -> bool:
+    """Whether a ledger there was begun, by a run that could not write its first commit."""
+    with contextlib.suppress(OSError):
+        return not any(_COMMIT.match(name) for name in os.listdir(os.path.join(place(url), "_delta_log")))
+    return False
 
 
 def _said(keys: LedgerKeys | None) -> str:
@@ -229,7 +240,7 @@ def _said(keys: LedgerKeys | None) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return what_it_says(error)[0].rstrip(".")
 
 
 assert [field.name for field in FILE_SCHEMA] + PARTITIONED_BY == LEDGER_SCHEMA.names

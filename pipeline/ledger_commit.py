@@ -47,7 +47,12 @@ def publish_and_commit(url: str, run: PendingRun, publish: Callable[[], str]) ->
     """
     if is_committed(open_table(url), run.run_id):
         return publish()
-    with hold_record(url, run):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_record(url, run))
+        except OSError:
+            delete_rows(url, run.files)
+            raise
         try:
             _claim(url, run)
             published = publish()

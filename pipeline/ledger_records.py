@@ -76,10 +76,15 @@ def hold_record(url: str, run: PendingRun) -> Iterator[None]:
     # Locked before it has its name: at no moment does it look as if its run were dead.
     with open(f"{path}.partial", "wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        held.write(stated)
-        held.flush()
-        os.fsync(held.fileno())
-        os.rename(held.name, path)
+        try:
+            held.write(stated)
+            held.flush()
+            os.fsync(held.fileno())
+            os.rename(held.name, path)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(held.name)
+            raise
         yield
 
 

@@ -25,7 +25,7 @@ from classifiers.scorers import warm_up, without_detector
 from pipeline.decided import decision_key, find_decided
 from pipeline.decontamination import check_evaluation, place_index, read_sets
 from pipeline.demo import write_demo_inputs
-from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError
+from pipeline.errors import BY_EXIT_CODE, HeadwaterError, UsageError, what_it_says
 from pipeline.finishing import now
 from pipeline.flag_groups import IN_MEMORY_RUNNER, default_workers
 from pipeline.folders import Folders
@@ -295,6 +295,9 @@ def _carry_out(job: Job, parsed: Namespace, total_bytes: int) -> None:
             raise refused from error
         if parsed.debug:
             raise
+        if re.search(r"^KeyboardInterrupt\b", str(error), re.MULTILINE):
+            # Beam makes an error of its own even of that.
+            raise KeyboardInterrupt from None
         raise HeadwaterError(f"{_cause(error)} {_what_became_of(job)} With --debug for the whole traceback.") from error
     finally:
         stop_pool()
@@ -343,10 +346,10 @@ def _cause(error: BaseException) -> str:
     # Beam wraps what a worker raised into the text of its own error, the first line of which says it. An error that quotes its cause says more.
     while error.__cause__ is not None and not isinstance(error, WorkerDied) and str(error.__cause__) not in str(error):
         error = error.__cause__
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    lines = what_it_says(error)
     raised = [line for line in lines if re.match(r"^[\w.]*(Error|Died|Exception|Interrupt)\b.*:", line)]
-    said = (raised or lines or [type(error).__name__])[-1 if raised else 0]
-    return f"The run stopped: {said.strip().rstrip('.')}."
+    said = (raised or lines)[-1 if raised else 0]
+    return f"The run stopped: {said.rstrip('.')}."
 
 
 def _keep_dead_letters(scored: str, folders: Folders) -> None:

@@ -92,7 +92,10 @@ def write_whole(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A full disk does not say of itself which file it had no room for.
+            error.filename = path
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise

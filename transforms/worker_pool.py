@@ -11,6 +11,7 @@ import concurrent.futures
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -52,11 +53,16 @@ def start_pool(num_workers: int, warm_up: Callable[[], None] | None = None) -> N
 
 
 def stop_pool() -> None:
-    """Ends the pool, if one runs."""
+    """Ends the pool, if one runs, and with it what its processes are doing: none writes any more when this returns."""
     global _pool, _pool_size
     gc.unfreeze()
     if _pool is not None:
+        processes = list((_pool._processes or {}).values())
         _pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join(PARENT_CHECK_SECONDS)
     _pool, _pool_size = None, 0
 
 
@@ -131,6 +137,9 @@ def _nothing() -> None:
 
 
 def _watch_parent(parent: int) -> None:
+    # Ctrl-C reaches all processes of a terminal: the parent alone says what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_CHECK_SECONDS)

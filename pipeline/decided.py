@@ -42,7 +42,8 @@ def decision_key(recipe: Recipe, thresholds: LengthThresholds | None) -> str:
         "thresholds": None if thresholds is None else [thresholds.calibration_digest, repr(thresholds.thresholds), repr(thresholds.edges)],
     }
     if recipe.tops:
-        decisive["keep_top"] = [[repr(top) for top in recipe.tops], recipe.mix.seed]
+        within = {group.name: [group.where, group.within] for group in recipe.mix.groups} if any(top.of_mix for top in recipe.tops) else {}
+        decisive["keep_top"] = [[repr(top) for top in recipe.tops], recipe.mix.seed, within]
     # Clusters that nothing else asks for: decisions without them are no use to a mix that takes turns over them.
     if takes_turns_over(recipe.mix, NEAR_CLUSTER):
         decisive["clusters"] = NEAR_CLUSTER

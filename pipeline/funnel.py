@@ -70,7 +70,8 @@ def top_sentences(manifest: Mapping[str, Any]) -> list[str]:
     """A sentence for each threshold of a best share."""
     said = []
     for one in manifest.get("keep_top", ()):
-        where = f" of {one['name'].partition('@')[2]} {one['group'] or '(none)'}" if "@" in one["name"] else ""
+        group = one["name"].partition("@")[2]
+        where = f" of {group}" if group == one["group"] else f" of {group} {one['group'] or '(none)'}" if group else ""
         limit = "some without a score stay" if one["threshold"] is None else f"threshold {one['threshold']:.6g}"
         said.append(
             f"best {float(Fraction(one['share']) * 100):.6g}% by {one['field']}{where}: {one['kept']:,} of {one['documents']:,} documents, {limit}"

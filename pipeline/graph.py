@@ -141,7 +141,7 @@ class Decide(beam.PTransform):
         decided = shards | "JudgeShards" >> _pool(judge, DecidedShard)
         tops = ()
         if recipe.tops:
-            decided, thresholds = decided | "KeepTop" >> KeepTop(recipe.tops, recipe.mix.seed, places["top"])
+            decided, thresholds = decided | "KeepTop" >> KeepTop(recipe.tops, recipe.mix.seed, places["top"], recipe.mix.groups)
             tops = AsSingleton(thresholds)
         if dedup.exact:
             found = decided | "FindExactDuplicates" >> FindExactDuplicates(dedup.partitions)

@@ -135,7 +135,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             score=ScoreSettings(**score, evaluation=evaluation_of(tables["decontaminate"])),
             origin=OriginSettings(**tables["origin"]),
             rules=tuple(_rules(tables["rules"])),
-            tops=parse_tops(tables.get("keep_top", {})),
+            tops=parse_tops(tables.get("keep_top", {}), set(tables["mix"].get("groups", ()))),
             dedup=DedupSettings(**tables["dedup"]),
             caps=CapSettings.of(tables.get("caps", {})),
             ledger=LedgerSettings(**tables["ledger"]),
@@ -177,7 +177,7 @@ def check_tops(tops: Iterable[TopShare], known: pa.Schema) -> None:
         numbers = [field.name for field in known if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
         if top.field not in numbers:
             raise ValueError(f"keep_top.{top.name}: no scorer makes a number {top.field!r}{_nearest(top.field, numbers)}")
-        if top.group not in ("", "origin", *known.names):
+        if not top.of_mix and top.group not in ("", "origin", *known.names):
             raise ValueError(f"keep_top.{top.name}: {top.group!r} was not scored; add the scorer that makes it, or leave it out")
 
 

@@ -193,7 +193,14 @@ def test_same_content_for_any_workers_runner_and_file_order(headwater, corpus, t
     ):
         output = tmp_path / label.replace(" ", "-")
         ran = headwater(
-            "curate", f"--human=books={tmp_path}/{folder}/*.jsonl", *others, f"--output={output}", WITHOUT_DETECTOR, "--num_shards=2", *flags
+            "curate",
+            f"--human=books={tmp_path}/{folder}/*.jsonl",
+            *others,
+            f"--output={output}",
+            WITHOUT_DETECTOR,
+            "--num_shards=2",
+            "--keep_top=quality@source=90%",
+            *flags,
         )
         assert ran.code == 0, (label, ran.err)
         digests[label] = manifest_of(output)["digest"]

@@ -75,18 +75,28 @@ class TopFound:
 
     def stored(self) -> list:
         """What JSON can hold; `recall` reads it back."""
-        return [self.top.field, str(self.top.share), self.top.group, self.group, self.documents, self.kept, self.threshold, list(self.last)]
+        return [
+            self.top.field,
+            str(self.top.share),
+            self.top.group,
+            self.top.of_mix,
+            self.group,
+            self.documents,
+            self.kept,
+            self.threshold,
+            list(self.last),
+        ]
 
     @classmethod
     def recall(cls, stored: Sequence) -> TopFound:
         """From `stored`."""
-        field, share, top_group, group, documents, kept, threshold, last = stored
-        return cls(TopShare(field, Fraction(share), top_group), group, documents, kept, threshold, tuple(last))
+        field, share, top_group, of_mix, group, documents, kept, threshold, last = stored
+        return cls(TopShare(field, Fraction(share), top_group, of_mix), group, documents, kept, threshold, tuple(last))
 
     @property
     def name(self) -> str:
-        """FIELD, or FIELD@GROUP=VALUE."""
-        return f"{self.top.name}={self.group}" if self.top.group else self.top.field
+        """FIELD, FIELD@GROUP=VALUE, or FIELD@GROUP for a group of the mix."""
+        return f"{self.top.name}={self.group}" if self.top.group and not self.top.of_mix else self.top.name
 
 
 Survey = Callable[[Sequence[TopBin] | None, int], Iterable[pa.Table]]
@@ -113,10 +123,12 @@ def survey_tops(decisions: pa.Table, scores: pa.Table, bins: Sequence[TopBin] | 
         high, low = _places(alive, scores, top, seed)
         groups = _groups(alive, scores, top)
         rows = np.arange(alive.num_rows)
+        if top.of_mix:
+            rows = np.flatnonzero(scores[member_column(top)].to_numpy())
         if bins is not None:
             wanted = {one.group: one.prefix for one in bins if one.top == number}
             prefixes = np.array([wanted.get(name, -1) for name in groups.dictionary.to_pylist()] or [-1], np.int64)
-            rows = np.flatnonzero((high >> np.uint64(64 - LEVEL_BITS * (level - 1))).astype(np.int64) == prefixes[groups.indices.to_numpy()])
+            rows = rows[(high[rows] >> np.uint64(64 - LEVEL_BITS * (level - 1))).astype(np.int64) == prefixes[groups.indices.to_numpy()[rows]]]
         taken = groups.dictionary.take(groups.indices.take(pa.array(rows)))
         columns = {"top": pa.array(np.full(len(rows), number, np.int16)), "group": taken}
         if level == 3:
@@ -195,6 +207,8 @@ def reject_below(decisions: pa.Table, scores: pa.Table, found: Sequence[TopFound
         rest = (low.astype(np.uint64), decisions["address"].to_numpy())
         later = (rest[0] > ends[:, 1]) | ((rest[0] == ends[:, 1]) & (rest[1] > ends[:, 2]))
         below = pc.and_(pa.array((high > ends[:, 0]) | ((high == ends[:, 0]) & later)), pc.is_null(columns["reason"]))
+        if top.of_mix:
+            below = pc.and_(below, scores[member_column(top)])
         limits = pa.array([None if one is None else one.threshold for one in held], pa.float32()).take(groups.indices)
         named = pa.array([None if one is None else one.name for one in held], pa.string()).take(groups.indices)
         stated = (pa.scalar(Stage.TOP.value), pa.scalar(Reason.BELOW_TOP.value), pc.cast(scores[top.field], pa.float32(), safe=False), limits, named)
@@ -205,8 +219,14 @@ def reject_below(decisions: pa.Table, scores: pa.Table, found: Sequence[TopFound
 
 
 def top_columns(tops: Sequence[TopShare]) -> list[str]:
-    """The columns of scored shards that the shares look at; the verified `origin` is a decision."""
-    return sorted({name for top in tops for name in (top.field, top.group) if name and name != "origin"})
+    """The columns of scored shards that the shares look at; the verified `origin` is a decision, and who is of a group of the mix `member_column`."""
+    groups = {top.group for top in tops if top.group not in ("", "origin") and not top.of_mix}
+    return sorted({*(top.field for top in tops), *groups})
+
+
+def member_column(top: TopShare) -> str:
+    """Name of the column, beside those of scored shards, that says which documents are of the share's group of the mix."""
+    return f"in:{top.group}"
 
 
 def _places(decisions: pa.Table, scores: pa.Table, top: TopShare, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -231,8 +251,9 @@ def _score_of(high: int) -> float | None:
 
 def _groups(decisions: pa.Table, scores: pa.Table, top: TopShare) -> pa.DictionaryArray:
     """The value of the share's field of each row, as string; null where there is none."""
-    if not top.group:
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(decisions.num_rows, np.int32)), pa.array([None], pa.string()))
+    if not top.group or top.of_mix:
+        name = top.group or None
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(decisions.num_rows, np.int32)), pa.array([name], pa.string()))
     if top.group == "origin":
         codes = decisions["origin"].combine_chunks().cast(pa.int32()) if decisions.num_rows else pa.array([], pa.int32())
         return pa.DictionaryArray.from_arrays(codes, pa.array(ORIGIN_NAMES, pa.string()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,15 +22,17 @@ class TopShare:
     share: Fraction
     """Share of the documents that stays, above 0 and at most 1; rounded up to whole documents."""
     group: str = ""
-    """One of `TOP_GROUPS`: the share holds within each of its values; empty: over all documents."""
+    """One of `TOP_GROUPS`: the share holds within each of its values; or a group of the mix: it holds for its documents alone, and the others stay;
+    empty: over all documents."""
+    of_mix: bool = False
+    """Whether `group` is a group of the mix."""
 
     def __post_init__(self) -> None:
         if not self.field:
             raise ValueError(f"keep_top.{self.name}: names no score; write FIELD or FIELD@GROUP, such as quality@language")
-        if self.group and self.group not in TOP_GROUPS:
-            raise ValueError(
-                f"keep_top.{self.name}: {self.group!r} is no group{did_you_mean(self.group, TOP_GROUPS)}; after @ write one of {', '.join(TOP_GROUPS)}"
-            )
+        if self.group and not self.of_mix and self.group not in TOP_GROUPS:
+            slip, known = did_you_mean(self.group, TOP_GROUPS), ", ".join(TOP_GROUPS)
+            raise ValueError(f"keep_top.{self.name}: {self.group!r} is no group{slip}; after @ write one of {known}, or a group of the mix")
         if not 0 < self.share <= 1:
             raise ValueError(f"keep_top.{self.name} = {self.share}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10")
 
@@ -44,9 +46,17 @@ class TopShare:
         return -(-documents * self.share.numerator // self.share.denominator)
 
 
-def parse_tops(table: Mapping[str, object]) -> tuple[TopShare, ...]:
-    """The shares of section [keep_top], FIELD or FIELD@GROUP -> share, sorted; those of the whole are left out. Raises ValueError."""
-    tops = (TopShare(name.partition("@")[0], parse_share(value, f"keep_top.{name}"), name.partition("@")[2]) for name, value in table.items())
+def parse_tops(table: Mapping[str, object], mix_groups: Collection[str] = ()) -> tuple[TopShare, ...]:
+    """The shares of section [keep_top], FIELD or FIELD@GROUP -> share, sorted; those of the whole are left out. Raises ValueError.
+
+    GROUP is one of `TOP_GROUPS`, or else one of `mix_groups`, the names of the mix's groups.
+    """
+
+    def parse(name: str, value: object) -> TopShare:
+        field, _, group = name.partition("@")
+        return TopShare(field, parse_share(value, f"keep_top.{name}"), group, group in mix_groups and group not in TOP_GROUPS)
+
+    tops = (parse(name, value) for name, value in table.items())
     return tuple(sorted(top for top in tops if top.share < 1))
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
@@ -15,6 +16,11 @@ from pipeline.recipe import load_recipe
 from pipeline.recipe_flags import overrides_of
 from tests.conftest import WITHOUT_DETECTOR, inputs, published, rejected
 from tests.texts import write_jsonl
+from transforms.decisions import read_decisions, recall_decisions
+from transforms.group_settings import make_groups
+from transforms.keep_top import survey_shard
+from transforms.records import ScoredShard
+from transforms.top_settings import parse_tops
 
 TOP = ("--keep_top", "quality=40%", "--keep_top", "words@source=90%")
 
@@ -98,6 +104,20 @@ def test_what_is_below_never_suppresses_a_good_twin(headwater, tmp_path):
     assert published(tmp_path / "all")["id"].to_pylist() == ["human"]
     assert headwater("curate", *flags, f"--output={tmp_path}/top", "--keep_top=words=50%").code == 0
     assert published(tmp_path / "top")["id"].to_pylist() == ["longer"]
+
+
+def test_only_documents_of_a_group_of_the_mix_and_its_parents_are_counted(plain):
+    groups = make_groups(
+        {"long": {"where": "words >= 128", "max_share": 1}, "models": {"where": 'source == "models"', "within": "long", "max_share": 1}}
+    )
+    (top,) = parse_tops({"quality@models": "25%"}, ["long", "models"])
+    counted = expected = 0
+    for index, path in enumerate(sorted((plain / "scored").glob("*.parquet"))):
+        (decided,) = recall_decisions(ScoredShard(path.name, str(path), pq.read_metadata(path).num_rows, index), str(plain / "decided"))
+        counted += sum(sum(table["documents"].to_pylist()) for table in survey_shard(decided, None, 1, [top], 0, groups))
+        rows = read_decisions(decided, ["reason", "source", "words"]).to_pylist()
+        expected += sum(row["reason"] is None and row["source"] == "models" and row["words"] >= 128 for row in rows)
+    assert 0 < counted == expected < 50
 
 
 # Settings

@@ -132,6 +132,20 @@ def test_a_threshold_survives_json():
     assert TopFound.recall(found.stored()) == found
 
 
+def test_a_group_of_the_mix_keeps_its_best_and_leaves_the_others_alone():
+    tables = lay_out([number / 20 for number in range(20)], ["en"] * 20, [number % 2 for number in range(20)])
+    (top,) = parse_tops({"score@news": "1/4"}, ["news"])
+    inside = [
+        (decisions, scores.append_column("in:news", pa.array([int(name[1:]) < 8 for name in decisions["id"].to_pylist()])))
+        for decisions, scores in tables
+    ]
+    (found,), stay, rows = keep(inside, [top])
+    assert (found.name, found.documents, found.kept, found.threshold) == ("score@news", 8, 2, pytest.approx(0.3))
+    assert stay == {f"d{number}" for number in (6, 7, *range(8, 20))}
+    assert {row["partner_id"] for row in rows if row["reason"]} == {"score@news"}
+    assert TopFound.recall(found.stored()) == found
+
+
 # Settings
 
 
@@ -144,6 +158,10 @@ def test_a_share_is_exactly_what_is_written(written):
 def test_what_is_no_share_is_refused_by_name(written):
     with pytest.raises(ValueError, match=r"keep_top\.quality = .*must be a share above 0, at most 1"):
         parse_tops({"quality": written})
+
+
+def test_a_field_comes_before_a_group_of_the_mix_of_that_name():
+    assert parse_tops({"quality@task": 0.5}, ["task"]) == (TopShare("quality", Fraction(1, 2), "task"),)
 
 
 def test_shares_are_sorted_and_the_whole_is_none():

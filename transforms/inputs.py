@@ -35,6 +35,8 @@ FIELD_ALIASES: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "conversation", "conversations"),
 }
 """Names under which each field is recognised when the user names none; of several in one record the first counts."""
+END_OF_FILE = 1 << 62
+"""`Split.end` of what is read to the end of its file, however long that is by then."""
 
 
 class InputError(ValueError):
@@ -147,7 +149,7 @@ class Split:
     begin: int = 0
     """First byte (lines that start here or later belong to this split) or first row group."""
     end: int = 0
-    """One past the last byte or row group."""
+    """One past the last byte or row group that were there when the run was planned, or `END_OF_FILE`."""
     num_bytes: int = 0
     """Bytes of the input's files that it stands for, for progress; 0 where they are unknown."""
     compression: str | None = None

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.decompress import COMPRESSION_SUFFIXES, Damaged, decompress
-from transforms.inputs import FieldNames, Format, Split
+from transforms.inputs import END_OF_FILE, FieldNames, Format, Split
 from transforms.map_records import RecordMapper, Unreadable
 from transforms.parse_csv import parse_csv
 from transforms.parse_lines import add_text, parse_json_lines, parse_text_lines
@@ -101,7 +101,7 @@ def _read_parquet(split: Split, mapper: RecordMapper) -> Iterator[ParsedBatch]:
             for group in range(split.begin, min(split.end, parquet.num_row_groups)):
                 yield from _read_row_group(parquet, group, row, split.path, mapper, builder)
                 row += parquet.metadata.row_group(group).num_rows
-            if parquet.num_row_groups < split.end:
+            if parquet.num_row_groups < split.end < END_OF_FILE:
                 groups = f"{parquet.num_row_groups:,} row groups, and had at least {split.end:,}"
                 detail = f"the file has {groups} when the run was planned: it was replaced meanwhile"
                 builder.lose(f"{split.path}#{row}", Unreadable(DeadReason.TRUNCATED_FILE, detail))

@@ -16,14 +16,13 @@ import numpy as np
 
 from classifiers.contamination import EvaluationIndex, build_index, count_words, holds_index, keep_index
 from classifiers.evaluation_sets import EvaluationSets, SetRead, parse_set
-from transforms.inputs import FIELD_ALIASES, FieldNames, Format, InputError, InputSpec, Split
+from transforms.inputs import END_OF_FILE, FIELD_ALIASES, FieldNames, Format, InputError, InputSpec, Split
 from transforms.map_records import RecordMapper, Roles, Row, Unreadable, read_name
 from transforms.read_documents import read_with
 from transforms.records import DeadReason, Origin
 from transforms.storage import open_binary, write_whole
 
 MAX_FIELDS_SHOWN = 20
-_WHOLE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def read_items(name: str, path: str, file_format: Format, compression: str | Non
         origin=Origin.UNKNOWN,
         path=path,
         format=file_format,
-        end=_WHOLE,
+        end=END_OF_FILE,
         compression=compression,
         first_position=0 if file_format in (Format.PARQUET, Format.HUGGING_FACE) else 1,
         paths=(path,) if file_format is Format.TEXT_FILES else (),

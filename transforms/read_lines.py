@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from transforms.decompress import Damaged, decompress
-from transforms.inputs import Split
+from transforms.inputs import END_OF_FILE, Split
 from transforms.split_lines import BYTE_ORDER_MARK, find_first_line, iter_lines, read_range
 from transforms.storage import is_local
 
@@ -48,7 +48,8 @@ class SplitLines:
             self.damage = str(damage)
         else:
             # A file that others write to meanwhile may have shrunk: what is gone must not go unnoticed.
-            if split.stored_at is None and is_local(split.path) and (size := self._file.seek(0, os.SEEK_END)) < split.end:
+            known = split.stored_at is None and split.end < END_OF_FILE and is_local(split.path)
+            if known and (size := self._file.seek(0, os.SEEK_END)) < split.end:
                 self.damage = f"the file has {size:,} bytes, and had at least {split.end:,} when the run was planned: it was cut or replaced meanwhile"
 
     def _advance(self, lines: list[bytes]) -> Sequence[int]:

@@ -3,7 +3,7 @@
 *Source:* Raffel et al. 2020 (JMLR 21:140), section 2.2, in the reading of datatrove 0.10 (`C4QualityFilter`), as FineWeb ran it: the rule that a
 line must end in punctuation is a score of its own and drops no line. By Headwater's words a line's words are those of
 `classifiers.words`, so that Chinese or Thai is not one word a line; with `words = "datatrove"` they are what stands between white space.
-About 6 microseconds for 300 words.
+Some 10 microseconds for 300 words.
 """
 
 import functools
@@ -212,11 +212,10 @@ def _judge(
                     sentences += 1
                     in_sentence, ended = True, False
                 piece += 1
-            num_chars, bracket = 0, False
-            for at in range(begin, end):
-                byte = utf8[at]
-                num_chars += 1 if byte & 0xC0 != 0x80 else 0
-                bracket = bracket or byte == 0x7B
+            num_chars, brackets = 0, 0
+            for byte in utf8[begin:end]:
+                num_chars += byte & 0xC0 != 0x80
+                brackets += byte == 0x7B
             if by_white_space:
                 words, longest = _count_chunks(utf8, begin, end, classes)
             fate = KEPT
@@ -230,7 +229,7 @@ def _judge(
                     fate = JAVASCRIPT_LINE
                     counts[text, JAVASCRIPT_LINES] += 1
                 else:
-                    counts[text, BRACKET_LINES] += 1 if bracket else 0
+                    counts[text, BRACKET_LINES] += 1 if brackets else 0
                     if found & POLICY:
                         fate = POLICY_LINE
                         counts[text, POLICY_LINES] += 1

@@ -1,7 +1,8 @@
 """How well the trained quality classifier ranks judged text, beside the heuristic and two baselines; and what it says of machine text.
 
 Every figure is the chance that a good text scores above a bad one of the same set (AUROC). `unseen` is the honest one: weights
-trained on the other sets alone. `held out` are other texts of sets that were trained on. The baselines are the length of the text,
+trained on the other sets alone. `held out` are other texts of sets that were trained on. `better rank` and `lower rank` are those of the heuristic and
+the unseen weights together, as `quality_ensemble` has the first; ranks within the other sets' texts. The baselines are the length of the text,
 and a regression on punctuation, white space and mark-up counts, fitted on the other sets.
 """
 
@@ -46,21 +47,25 @@ def quality_table(model: QualityModel, corpus: QualityCorpus, left_out: Mapping[
     """One row a set, and their mean."""
     by_set = {name: [text for text in corpus.texts if text.set_name == name] for name in left_out}
     format_scores = _format_scores(by_set)
+    heuristic = {name: score_heuristic([text.text for text in texts]) for name, texts in by_set.items()}
     rows = {}
     for name, texts in by_set.items():
         good = np.array([text.is_good for text in texts])
         held_out = [text for text in texts if text.is_held_out]
         groups = np.unique([text.group for text in texts], return_inverse=True)[1]
         measured = measure_separation(left_out[name], good, (), groups, REPEATS, seed)[0]
+        ranks = np.stack([_rank_within([scores[other] for other in by_set if other != name], scores[name]) for scores in (left_out, heuristic)])
         rows[name] = {
             "good / bad": f"{good.sum():,} / {(~good).sum():,}",
             "trained, unseen": {"value": measured.value, "low": measured.low, "high": measured.high},
             "trained, held out": auroc(log_odds_of(model, held_out), np.array([text.is_good for text in held_out])),
-            "heuristic": auroc(score_heuristic([text.text for text in texts]), good),
+            "heuristic": auroc(heuristic[name], good),
+            "better rank": auroc(ranks.max(axis=0), good),
+            "lower rank": auroc(ranks.min(axis=0), good),
             "length": auroc(np.array([float(len(text.text)) for text in texts]), good),
             "format": auroc(*format_scores[name]),
         }
-    figures = ("trained, held out", "heuristic", "length", "format")
+    figures = ("trained, held out", "heuristic", "better rank", "lower rank", "length", "format")
     unseen = float(np.mean([row["trained, unseen"]["value"] for row in rows.values()]))
     rows["mean"] = {"trained, unseen": unseen, **{key: float(np.mean([row[key] for row in rows.values()])) for key in figures}}
     return rows
@@ -95,6 +100,12 @@ def score_heuristic(texts: Sequence[str]) -> np.ndarray:
     scorer = QualityScorer()
     batches = [texts[at : at + BATCH_TEXTS] for at in range(0, len(texts), BATCH_TEXTS)]
     return np.concatenate([np.empty(0), *(scorer.score(TextBatch.of(batch))["quality"].to_numpy() for batch in batches)]).astype(np.float64)
+
+
+def _rank_within(others: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
+    """Share (float64[n]) of the texts of `others` that score below each of `scores`, equal ones counted half."""
+    ordered = np.sort(np.concatenate(others))
+    return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
 
 
 def _format_scores(by_set: Mapping[str, Sequence[QualityText]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

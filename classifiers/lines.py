@@ -8,6 +8,9 @@ from numba import njit
 from classifiers.strip_spans import strip_spans
 from classifiers.text_batch import TextBatch
 
+USUAL_LINE_BYTES = 16
+"""Bytes of a line below which, on average, a batch is walked a second time, for there was too little room."""
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -33,11 +36,13 @@ def split_at_newlines(batch: TextBatch) -> Lines:
 
 def _lines(batch: TextBatch, newlines_only: bool) -> Lines:
     offsets = np.zeros(len(batch) + 1, np.int64)
-    begins, ends = np.empty(0, np.int64), np.empty(0, np.int64)
-    used = _find_lines(batch.utf8, batch.offsets, newlines_only, offsets, begins, ends)
-    begins, ends = np.empty(used, np.int64), np.empty(used, np.int64)
-    _find_lines(batch.utf8, batch.offsets, newlines_only, offsets, begins, ends)
-    return Lines(offsets, begins, ends)
+    room = len(batch) + int(batch.offsets[-1] - batch.offsets[0]) // USUAL_LINE_BYTES
+    while True:
+        begins, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+        used = _find_lines(batch.utf8, batch.offsets, newlines_only, offsets, begins, ends)
+        if used <= room:
+            return Lines(offsets, begins[:used], ends[:used])
+        room = used
 
 
 @njit(cache=True, nogil=True)
@@ -49,6 +54,9 @@ def _find_lines(utf8, offsets, newlines_only, line_offsets, begins, ends):
         at = begin
         while at < end:
             byte = utf8[at]
+            if byte > 0x1E and byte != 0xC2 and byte != 0xE2:
+                at += 1
+                continue
             size = 0
             if byte == 0x0A:
                 size = 1

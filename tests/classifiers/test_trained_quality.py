@@ -294,7 +294,7 @@ def test_the_evaluation_prints_a_table_with_its_baselines(labelled, tmp_path, ca
     sets, report = ",".join(QUALITY_SETS[:2]), tmp_path / "report.json"
     assert main(["evaluate-quality", "--data", str(labelled), "--sets", sets, "--json", str(report)]) == 0
     shown = capsys.readouterr().out
-    for title in ("trained, unseen", "trained, held out", "heuristic", "length", "format"):
+    for title in ("trained, unseen", "trained, held out", "heuristic", "better rank", "lower rank", "length", "format"):
         assert title in shown
     rows = json.loads(report.read_text())["sets"]
     assert rows["quality_boilerplate"]["trained, unseen"]["value"] > 0.9 and set(rows) == {*QUALITY_SETS[:2], "mean"}

@@ -132,7 +132,7 @@ def find_phrases(batch: TextBatch, book: PhraseBook) -> Hits:
     words = batch.words
     arrays = (words.offsets, words.begins, words.ends, words.folded, words.kinds)
     tables = (book.words, book.word_ids, book.edges, book.children, book.node_phrases, book.phrases, book.contexts)
-    room = 256
+    room = 256 + len(batch)
     while True:
         found = np.empty((room, 4), np.int64)
         used = _find(batch.utf8, batch.offsets, *arrays, *tables, found)

@@ -1,7 +1,7 @@
 """Personal data and secrets in text: e-mail and IP addresses, phone and card numbers, keys. Counted as scores (`classifiers.mask_texts` masks them).
 
 A heuristic for training text, not for compliance: it finds what has an unmistakable form (a card number must pass Luhn's check, a phone number must be
-written as one), and no names or street addresses. One pass over the bytes, about 5 microseconds for 300 words.
+written as one), and no names or street addresses. One pass over the bytes, about 15 microseconds for 300 words.
 """
 
 from dataclasses import dataclass

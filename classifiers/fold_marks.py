@@ -1,6 +1,6 @@
 """Folds away the marks that tell one data set from another, so that a detector learns how a text is worded and not how it was stored.
 
-Line breaks, quote styles, " ." spacing, bold and bullets, HTML, mojibake, invisible characters and an assistant's opening
+Line breaks, quote styles, " ." spacing, bold and bullets, HTML, mojibake, invisible characters (C2PA wrappers among them) and an assistant's opening
 ("Sure, here is ...:") separate human from machine almost perfectly in several public sets and mean nothing elsewhere. The folded
 text is plain ASCII: lower-case words, single spaces, one token for each mark of punctuation, `0` for any number. One pass over the
 UTF-8 bytes, linear in their number.
@@ -11,7 +11,7 @@ import unicodedata
 import numpy as np
 from numba import njit, types
 
-FOLDING = "headwater-folding-1"
+FOLDING = "headwater-folding-2"
 """Name of the folding rules; a new name whenever they change."""
 OPENING_BYTES = 240
 """How far into a text the colon or line break that ends an assistant's opening may stand."""
@@ -33,7 +33,7 @@ def fold_marks(text: str) -> str:
     """`text` folded: ASCII letters in lower case, digits as `0`, marks of punctuation as words of their own. Deterministic."""
     utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
     folded = np.empty(folded_capacity(len(utf8)), np.uint8)
-    length, _, _ = fold_bytes(utf8, 0, len(utf8), folded, TABLE, STARTS)
+    length, _, _ = fold_bytes(utf8, 0, len(utf8), len(utf8), folded, TABLE, STARTS)
     return folded[:length].tobytes().decode("ascii")
 
 
@@ -160,12 +160,22 @@ def _skip_opening(utf8, start, end, starts):
 
 
 @njit(
-    types.UniTuple(types.int64, 3)(READ_BYTES, types.int64, types.int64, types.uint8[::1], types.uint8[::1], types.uint8[:, ::1]),
+    types.UniTuple(types.int64, 3)(READ_BYTES, types.int64, types.int64, types.int64, types.uint8[::1], types.uint8[::1], types.uint8[:, ::1]),
     cache=True,
     nogil=True,
 )
-def fold_bytes(utf8, start, end, folded, table, starts):
-    """Folds `utf8[start:end]` into `folded` (`folded_capacity` bytes); returns its length, the Latin letters and the letters of other scripts."""
+def fold_bytes(utf8, start, stop, max_bytes, folded, table, starts):
+    """Folds the first `max_bytes` bytes of `utf8[start:stop]` into `folded` (`folded_capacity` of them); returns its length, the Latin letters
+    and the letters of other scripts.
+
+    Invisible characters do not count among the bytes: a C2PA wrapper, thousands of variation selectors, may stand before or amid the text.
+    """
+    while start < stop:
+        point, width = _decode(utf8, start, stop)
+        if _classify(np.uint32(point), table) != _DROP:
+            break
+        start += width
+    end = min(stop, start + max_bytes)
     at = _skip_opening(utf8, start, end, starts)
     out = 0
     latin = 0
@@ -173,7 +183,8 @@ def fold_bytes(utf8, start, end, folded, table, starts):
     # What stands last in `folded`: 0 a space or nothing, 1 a letter, 2 a number, otherwise the byte of a mark of punctuation.
     last = 0
     while at < end:
-        point, width = _decode(utf8, at, end)
+        # Up to `stop`: a character that begins among the bytes to read may end beyond them.
+        point, width = _decode(utf8, at, stop)
         if point == 60 and at + 2 < end and (utf8[at + 1] == 47 or utf8[at + 1] == 33 or 97 <= (utf8[at + 1] | 32) <= 122):
             close = at + 1
             while close < end and close < at + TAG_BYTES and utf8[close] != 62 and utf8[close] != 60:
@@ -201,6 +212,7 @@ def fold_bytes(utf8, start, end, folded, table, starts):
         at += width
         kind = _classify(np.uint32(point), table)
         if kind == _DROP:
+            end = min(stop, end + width)
             continue
         if kind == _OTHER_LETTER:
             foreign += 1

@@ -174,9 +174,7 @@ def _score_texts(utf8, offsets, table, starts, common, word_ngrams, shape_ngrams
     features = np.empty(capacity, np.int32)
     filled = 0
     for text in range(len(offsets) - 1):
-        start = offsets[text]
-        end = min(offsets[text + 1], start + max_bytes)
-        length, latin, foreign = fold_bytes(utf8, start, end, folded, table, starts)
+        length, latin, foreign = fold_bytes(utf8, offsets[text], offsets[text + 1], max_bytes, folded, table, starts)
         count = hash_words(folded, length, max_words, words, shapes)
         if len(lines):
             spaces = 0
@@ -244,19 +242,15 @@ def _score_and_fold(utf8, offsets, common, settings, weights, lines):
 
 def fold_line(text: str, max_words: int) -> str:
     """The first `max_words` folded words of `text`, those that `fold_and_hash` hashes, joined by single spaces."""
-    utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)[: max_words * BYTES_PER_WORD]
-    folded = np.empty(folded_capacity(len(utf8)), np.uint8)
-    length, _, _ = fold_bytes(utf8, 0, len(utf8), folded, TABLE, STARTS)
-    return " ".join(folded[:length].tobytes().decode("ascii").split(" ")[:max_words])
+    folded = _fold_beginning(text, max_words)
+    return " ".join(folded.tobytes().decode("ascii").split(" ")[:max_words])
 
 
 def fold_and_hash(text: str, max_words: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes (uint64) of the first `max_words` folded words of `text`, and of their shapes: what training cuts its pieces from."""
-    utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)[: max_words * BYTES_PER_WORD]
-    folded = np.empty(folded_capacity(len(utf8)), np.uint8)
-    length, _, _ = fold_bytes(utf8, 0, len(utf8), folded, TABLE, STARTS)
+    folded = _fold_beginning(text, max_words)
     words, shapes = np.empty(max_words, np.uint64), np.empty(max_words, np.uint64)
-    count = hash_words(folded, length, max_words, words, shapes)
+    count = hash_words(folded, len(folded), max_words, words, shapes)
     return words[:count].copy(), shapes[:count].copy()
 
 
@@ -279,3 +273,12 @@ def collect_features(pieces: list[tuple[np.ndarray, np.ndarray]], common: np.nda
         ends[index + 1] = filled + words_end, filled + shapes_end
         filled += shapes_end
     return np.concatenate(found) if found else np.empty(0, np.int32), ends
+
+
+def _fold_beginning(text: str, max_words: int) -> np.ndarray:
+    """The folded bytes (uint8) of as much of `text` as may be read for `max_words` words."""
+    utf8 = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
+    max_bytes = max_words * BYTES_PER_WORD
+    folded = np.empty(folded_capacity(min(len(utf8), max_bytes)), np.uint8)
+    length, _, _ = fold_bytes(utf8, 0, len(utf8), max_bytes, folded, TABLE, STARTS)
+    return folded[:length]

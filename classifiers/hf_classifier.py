@@ -12,7 +12,7 @@ import numpy as np
 
 from classifiers.fast_model import MIN_WORDS
 from classifiers.text_batch import TextBatch
-from classifiers.token_batches import first_chars, score_alone, score_padded
+from classifiers.token_batches import UNWRAPPING, first_chars, score_alone, score_padded, unwrap
 from classifiers.torch_models import loaded, model_digest, prepare_device
 
 MAX_TOKENS = 512
@@ -47,7 +47,7 @@ class HfDetector:
         self._machine[list(machine)] = True
         self._max_tokens = min(MAX_TOKENS, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", MAX_TOKENS))
         self._tokenizing = threading.Lock()
-        self.version = f"hf-{model_digest(model, tokenizer, [sorted(map(int, machine)), self._max_tokens, MIN_WORDS])}"
+        self.version = f"hf-{model_digest(model, tokenizer, [sorted(map(int, machine)), self._max_tokens, MIN_WORDS, UNWRAPPING])}"
 
     def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
         """Log odds (float64) and abstentions (bool), as `Detector` has it. A text that is abstained from costs nothing and has odds 0."""
@@ -56,7 +56,7 @@ class HfDetector:
         if not len(rows):
             return odds, abstained
         with self._tokenizing:  # truncation is a state of the tokenizer
-            texts = first_chars(batch.texts.take(rows), self._max_tokens)
+            texts = first_chars(unwrap(batch.texts.take(rows)), self._max_tokens)
             tokens = self._tokenizer(texts, truncation=True, max_length=self._max_tokens, return_attention_mask=False)["input_ids"]
         read = np.array([len(ids) > 0 for ids in tokens])
         abstained[rows[~read]] = True

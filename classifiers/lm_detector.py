@@ -17,7 +17,7 @@ import numpy as np
 
 from classifiers.fast_model import MIN_WORDS
 from classifiers.text_batch import TextBatch
-from classifiers.token_batches import first_chars, score_alone, score_padded
+from classifiers.token_batches import UNWRAPPING, first_chars, score_alone, score_padded, unwrap
 from classifiers.torch_models import loaded, model_digest, prepare_device
 
 MAX_TOKENS = 256
@@ -51,7 +51,7 @@ class LmDetector:
         scale = CURVATURE_SCALE if len(models) == 1 else BINOCULARS_SCALE
         self._scale = np.array(scale)
         self._max_tokens = min(MAX_TOKENS, *(getattr(model.config, "max_position_embeddings", MAX_TOKENS) for model in models))
-        digests = [model_digest(model, tokenizer, [self._max_tokens, MIN_WORDS, MIN_TOKENS, *scale]) for model in models]
+        digests = [model_digest(model, tokenizer, [self._max_tokens, MIN_WORDS, MIN_TOKENS, UNWRAPPING, *scale]) for model in models]
         self.version = "lm-" + "-".join(digests)
 
     def log_odds(self, batch: TextBatch) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +72,7 @@ class LmDetector:
     def measure(self, texts) -> np.ndarray:
         """float64[n, 2] of a `pa.StringArray`: curvature and negated mean log rank; with two models float64[n, 1], the negated score of
         Binoculars. nan where a text has fewer than `MIN_TOKENS` tokens."""
-        plain = [" ".join(text.split()) for text in first_chars(texts, self._max_tokens)]
+        plain = [" ".join(text.split()) for text in first_chars(unwrap(texts), self._max_tokens)]
         with self._tokenizing:
             tokens = self._tokenizer(plain, truncation=True, max_length=self._max_tokens, return_attention_mask=False)["input_ids"] if plain else []
         measured = np.full((len(plain), len(self._scale) - 1), np.nan)
@@ -143,8 +143,11 @@ def load_lm(name: str, device: str = "cpu", num_threads: int = 1) -> LmDetector:
     return LmDetector([model for model, _ in pairs], pairs[0][1], device, num_threads)
 
 
-def load_causal(name: str):
-    """Model and tokenizer called `name` (a folder, a model of the hub, or a GGUF file): safetensors only, and no code that comes with it."""
+def load_causal(name: str, dtype: str = "float32"):
+    """Model and tokenizer called `name` (a folder, a model of the hub, or a GGUF file): safetensors only, and no code that comes with it.
+
+    `dtype` is the name of the number type that the weights are held in.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if name.endswith(GGUF):
@@ -156,4 +159,4 @@ def load_causal(name: str):
         where, options = name, {}
     tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
     options = options or {"use_safetensors": True}
-    return AutoModelForCausalLM.from_pretrained(where, trust_remote_code=False, dtype="float32", **options), tokenizer
+    return AutoModelForCausalLM.from_pretrained(where, trust_remote_code=False, dtype=dtype, **options), tokenizer

@@ -19,8 +19,22 @@ BATCH_TOKENS = 16_384
 CHARS_PER_TOKEN = 12
 """Characters of text tokenized for each token that may be used: prose has 4 to 5. Bounds the cost of a text of megabytes."""
 
+SELECTOR_RUN = 16
+"""Variation selectors in a row that are taken for a C2PA wrapper, which writes each byte of a manifest as one; an emoji takes one."""
+UNWRAPPING = "unwrapped-1"
+"""Name of the rule below, for the versions of detectors that apply it."""
+_WRAPPER = r"\x{FEFF}?[\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]{%d,}" % SELECTOR_RUN
+
 Forward = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Token ids and mask (int64[rows, length], 1 = a token, 0 = padding at the end) -> one row of numbers (float64[rows, k]) each."""
+
+
+def unwrap(texts: pa.StringArray) -> pa.StringArray:
+    """`texts` without C2PA wrappers: invisible, and so long that a model would read nothing else. Linear in the bytes.
+
+    *Source:* C2PA specification 2.3, section A.7, "Embedding manifests into unstructured text".
+    """
+    return pc.replace_substring_regex(texts, _WRAPPER, "")
 
 
 def first_chars(texts: pa.StringArray, max_tokens: int) -> list[str]:

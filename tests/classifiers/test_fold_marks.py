@@ -1,5 +1,7 @@
 """Folding removes the marks of storage and keeps the wording."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,9 +76,18 @@ def test_folded_text_is_plain_single_spaced_ascii_within_capacity(text):
 def test_broken_utf8_never_reads_out_of_bounds(data):
     utf8 = np.frombuffer(b"x" + data + b"y", np.uint8)
     out = np.full(folded_capacity(len(utf8)) + 8, 255, np.uint8)
-    length, latin, foreign = fold_bytes(utf8, 1, len(utf8) - 1, out, TABLE, STARTS)
+    length, latin, foreign = fold_bytes(utf8, 1, len(utf8) - 1, len(utf8), out, TABLE, STARTS)
     assert (out[folded_capacity(len(data)) :] == 255).all()
     assert length >= 0 and 0 <= latin <= len(data) and 0 <= foreign <= len(data)
+
+
+@given(st.text(st.sampled_from("ab ,.\u00e9\u0301\ufe0f\U000e0100\u200b"), max_size=80), st.integers(0, 60))
+def test_no_more_is_read_than_asked_for_and_invisible_characters_are_not_counted(text, max_bytes):
+    utf8, seen = (np.frombuffer(one.encode(), np.uint8) for one in (text, re.sub("[\u0301\ufe0f\U000e0100\u200b]", "", text)))
+    out = np.full((2, folded_capacity(max_bytes) + 8), 255, np.uint8)
+    length, latin, _ = fold_bytes(utf8, 0, len(utf8), max_bytes, out[0], TABLE, STARTS)
+    assert (length, latin) == fold_bytes(seen, 0, len(seen), max_bytes, out[1], TABLE, STARTS)[:2]
+    assert (out[0, :length] == out[1, :length]).all() and (out[:, folded_capacity(max_bytes) :] == 255).all()
 
 
 @given(st.lists(st.sampled_from(["river", "stone", "it's", "0", ",", "."]), max_size=30))

@@ -85,6 +85,17 @@ def test_a_hostile_neighbour_changes_no_score(scorer):
     assert among[11] == alone[0]
 
 
+def test_a_c2pa_wrapper_changes_no_score_wherever_it_stands(scorer):
+    manifest = b"C2PATXT\0\1" + random.Random(2).randbytes(9_000)
+    wrapper = "\ufeff" + "".join(chr(0xFE00 + byte) if byte < 16 else chr(0xE0100 + byte - 16) for byte in manifest)
+    words = (PROSE * 9).split(" ")
+    plain = " ".join(words)
+    for place in (0, 1, 60, len(words)):
+        probability, abstained = score(scorer, [plain, " ".join([*words[:place], wrapper, *words[place:]]).strip()])
+        assert probability[0] == probability[1] and not abstained.any()
+    assert np.ptp(score(scorer, ["Sure, here is one:\n" + plain, wrapper + "Sure, here is one:\n" + plain])[0]) == 0
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -95,8 +106,9 @@ def test_a_hostile_neighbour_changes_no_score(scorer):
         PROSE * (HUGE // len(PROSE)),
         "\U0001f600" * (HUGE // 4),
         "e" + "\u0301" * (HUGE // 2),
+        "\U000e0100" * (HUGE // 4) + PROSE * 5,
     ],
-    ids=["one word", "one word again and again", "nuls", "blanks", "prose", "emoji", "combining"],
+    ids=["one word", "one word again and again", "nuls", "blanks", "prose", "emoji", "combining", "variation selectors"],
 )
 def test_ten_megabytes_are_scored_like_any_text(text):
     score(installed("fast"), [text, PROSE * 5])

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.token_batches import BATCH_TOKENS, CHARS_PER_TOKEN, PADDED_LENGTHS, first_chars, plan_batches, score_alone, score_padded
+from classifiers.token_batches import (
+    BATCH_TOKENS,
+    CHARS_PER_TOKEN,
+    PADDED_LENGTHS,
+    SELECTOR_RUN,
+    first_chars,
+    plan_batches,
+    score_alone,
+    score_padded,
+    unwrap,
+)
 
 token_lists = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=200), max_size=12)
 
@@ -92,3 +102,16 @@ def test_only_the_beginning_of_a_long_text_is_tokenized():
     texts = pa.array(["é" * 1_000_000, "short", ""])
     assert [len(text) for text in first_chars(texts, 10)] == [10 * CHARS_PER_TOKEN, 5, 0]
     assert first_chars(texts.slice(1), 10) == ["short", ""]
+
+
+@given(st.lists(st.text(max_size=20), min_size=2, max_size=4), st.binary(min_size=SELECTOR_RUN, max_size=60))
+def test_what_a_wrapper_was_put_into_is_left_as_it_was(parts, manifest):
+    wrapper = "\ufeff" + "".join(chr(0xFE00 + byte) if byte < 16 else chr(0xE0100 + byte - 16) for byte in manifest)
+    parts = [part.strip("\ufeff").translate({0xFEFF: None, **dict.fromkeys(range(0xFE00, 0xFE10))}) for part in parts]
+    plain = pa.array(["".join(parts)])
+    assert unwrap(pa.array([wrapper.join(parts)])) == plain == unwrap(plain)
+
+
+def test_selectors_of_emoji_are_text():
+    texts = pa.array(["\u2764\ufe0f and \u2600\ufe0e", "\ufefftext", None])
+    assert unwrap(texts) == texts

@@ -141,6 +141,14 @@ def test_hostile_texts_get_finite_odds_or_an_abstention(kind, text, classifier, 
     assert np.isfinite(odds).all() and len(odds) == len(abstained) == 1
 
 
+@pytest.mark.parametrize("kind", ["hf", "lm"])
+def test_a_c2pa_wrapper_changes_no_odds(kind, classifier, lm):
+    from classifiers.text_batch import TextBatch
+
+    odds, abstained = detector_of(f"hf:{classifier}" if kind == "hf" else f"lm:{lm}").log_odds(TextBatch.of([TEXTS[2], "\ufe01\U000e0123" * 5_000 + TEXTS[2]]))
+    assert odds[0] == odds[1] and not abstained.any()
+
+
 def test_swapping_the_label_turns_the_odds_around(classifier, batch):
     usual, other = detector_of(f"hf:{classifier}"), detector_of(f"hf:{classifier}", ai_label="human")
     assert other.log_odds(batch)[0] == pytest.approx(-usual.log_odds(batch)[0])

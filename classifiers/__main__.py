@@ -117,7 +117,9 @@ def _run_evaluate(options: argparse.Namespace) -> None:
                 "leave out --model and --calibration"
             )
         if options.ai_detector == "fast":
-            report = evaluate_leaving_sets_out(options.data, options.max_false_positive_rate, options.seed, sets, report=_progress)
+            report = evaluate_leaving_sets_out(
+                options.data, options.max_false_positive_rate, options.seed, sets, report=_progress, generated=options.generated
+            )
         else:
             report = _leave_out_deep(options, sets)
     else:
@@ -137,7 +139,7 @@ def _leave_out_deep(options: argparse.Namespace, sets: tuple[str, ...]) -> dict:
         raise ValueError(
             f"--leave_one_set_out with {options.ai_detector} takes minutes a set: give --folds DIR, where scores of left-out sets are kept"
         )
-    settings = FoldSettings(options.steps, TEXTS if options.max_texts is None else options.max_texts, options.seed)
+    settings = FoldSettings(options.steps, TEXTS if options.max_texts is None else options.max_texts, options.seed, options.generated)
     return evaluate_deep_leaving_sets_out(options.data, options.ai_detector, options.folds, settings, sets, report=_progress)
 
 
@@ -201,7 +203,7 @@ def _run_reference(options: argparse.Namespace) -> None:
     sets = tuple(options.sets.split(",")) if options.sets else MIXED_SETS + HUMAN_SETS
     detector = _make_scorer(options).detector
     if options.ai_detector == "fast":
-        reference, _ = left_out_reference(options.data, detector, TrainSettings(seed=options.seed), sets, _progress)
+        reference, _ = left_out_reference(options.data, detector, TrainSettings(seed=options.seed), sets, _progress, options.generated)
     else:
         reference, _ = held_out_reference(options.data, detector, options.max_texts, sets)
     _keep_reference(options, known, reference, pools_of(unseen_scores(options.data, detector, options.max_texts)))
@@ -253,7 +255,6 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--seed", type=int, default=0, help="order of texts and choice of pieces")
     train.add_argument("--sets", default="", help="names of the sets, with commas; default: all that may be trained on")
-    train.add_argument("--generated", default="", help="fast: machine texts that generate wrote, to train on too")
     train.set_defaults(run=_run_train)
 
     generate = commands.add_parser("generate", help="machine text of our own to train on, by a causal language model (extra: torch)")
@@ -313,6 +314,10 @@ def _make_parser() -> argparse.ArgumentParser:
     reference.add_argument("--max_texts", type=int, default=1_000, help="texts of one set and label, at most; all for the fast detector")
     reference.set_defaults(run=_run_reference)
 
+    for command in (train, evaluate, reference):
+        command.add_argument(
+            "--generated", default="", help="fast: machine texts that generate wrote, to train on too (evaluate, reference: without each set)"
+        )
     add_quality_commands(commands)
     for command in (train, evaluate):
         command.add_argument(

@@ -39,7 +39,7 @@ class NgramSettings:
     """Longest n-gram of words, from 1; 0: no such block."""
     shape_ngrams: int = 4
     """Longest n-gram of shapes, from 2; 0: no such block."""
-    bits: int = 21
+    bits: int = 22
     """Buckets of both blocks together, as a power of two."""
     max_words: int = 500
     """Folded words looked at, from the beginning of a text."""

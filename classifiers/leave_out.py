@@ -49,12 +49,14 @@ def leave_sets_out(
     max_human_texts: int = MAX_TEXTS,
     score_others: bool = True,
     report: Callable[[str], None] = lambda _: None,
+    generated: str = "",
 ) -> Iterator[LeftOut]:
-    """Each of `sets` in `folder` in turn, scored by the fast detector trained on the others, not yet scaled to log odds.
+    """Each of `sets` in `folder` in turn, scored by the fast detector trained on the others (and on the file `generated`, where one is given),
+    not yet scaled to log odds.
 
     Of a set with human text only, `max_human_texts` are scored. About 20 CPU-seconds a set on the shared ones, after one minute.
     """
-    corpus = read_corpus(folder, settings, sets)
+    corpus = read_corpus(folder, settings, sets, generated)
     held_out = read_held_out_human(folder, sets) if score_others else {}
     for name in sets:
         texts = read_set(folder, name)
@@ -73,13 +75,14 @@ def evaluate_leaving_sets_out(
     sets: Sequence[str] = MIXED_SETS + HUMAN_SETS,
     settings: TrainSettings | None = None,
     report: Callable[[str], None] = lambda _: None,
+    generated: str = "",
 ) -> dict:
     """A report as `classifiers.evaluate.evaluate` gives, when each set in turn is left out of training and of calibration.
 
     Raises FileNotFoundError for a set that is missing, ValueError for a rate that cannot be promised.
     """
     settings = settings or TrainSettings(seed=seed)
-    left_out = list(leave_sets_out(folder, settings, sets, report=report))
+    left_out = list(leave_sets_out(folder, settings, sets, report=report, generated=generated))
     thresholds = {one.name: balanced_calibration(one.others).thresholds(max_false_positive_rate) for one in left_out}
     mixed = {one.name: one.scored for one in left_out if one.scored.machine.any()}
     clean = clean_texts({one.name: one.scored for one in left_out})

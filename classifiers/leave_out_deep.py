@@ -5,9 +5,10 @@ it was. The weights of the three log odds (two heads and the fast detector), the
 left-out sets each time: nothing is fitted to the set that is judged.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
@@ -29,9 +30,9 @@ from classifiers.evaluate import (
     separation_table,
 )
 from classifiers.fit_cascade import MAX_DEEP_SHARE, PairedOdds, cascade_odds, fit_cascade
-from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, read_set
+from classifiers.labelled_text import HUMAN_SETS, MIXED_SETS, LabelledText, read_labelled, read_set
 from classifiers.metrics import auroc, tpr_at_fpr
-from classifiers.train import TrainSettings, balanced_weights, fit_model, fit_scale, fold_corpus, read_training_texts, without_set
+from classifiers.train import GENERATED_SET, TrainSettings, balanced_weights, fit_model, fit_scale, fold_corpus, read_training_texts, without_set
 
 TEXTS = 250
 """Clean texts of one left-out set and label that are scored, at most, unless told otherwise."""
@@ -51,6 +52,8 @@ class FoldSettings:
     """Clean texts of a left-out set and label that are scored, at most."""
     seed: int = 0
     """Of both detectors' training."""
+    generated: str = ""
+    """File of machine texts of our own that the fast detector is trained on too (`classifiers.generate`); empty: none."""
 
     def __post_init__(self):
         for key, low in (("steps", 1), ("max_texts", 10), ("seed", 0)):
@@ -176,8 +179,13 @@ def read_folds(
     fast_settings = TrainSettings(seed=settings.seed)
     # The encoder does not depend on how the fast detector is trained: a new one of those costs its own training alone.
     about = {
-        "fast": {"max_texts": settings.max_texts, "sets": list(sets), "trained": repr(fast_settings)},
-        "encoder": asdict(settings) | {"sets": list(sets)},
+        "fast": {
+            "max_texts": settings.max_texts,
+            "sets": list(sets),
+            "trained": repr(fast_settings),
+            "generated": digest_of_file(settings.generated),
+        },
+        "encoder": {"steps": settings.steps, "max_texts": settings.max_texts, "seed": settings.seed, "sets": list(sets)},
     }
     missing = {half: [name for name in names if not _is_there(_file(folds_folder, half, name), of_half)] for half, of_half in about.items()}
     if missing["encoder"]:
@@ -185,7 +193,8 @@ def read_folds(
     if missing["fast"] or missing["encoder"]:
         training = read_training_texts(folder, fast_settings, sets)
     if missing["fast"]:
-        corpus = fold_corpus(training, fast_settings.ngrams.max_words)
+        own = read_labelled(settings.generated, GENERATED_SET) if settings.generated else []
+        corpus = fold_corpus([*training, *own], fast_settings.ngrams.max_words)
         for name in missing["fast"]:
             # All of a set is left out, also what is not scored.
             model = fit_model(without_set(corpus, name, read_set(folder, name)), fast_settings)
@@ -257,6 +266,14 @@ def _scale(scores: Mapping[str, np.ndarray], others: Mapping[str, Fold]) -> dict
 def _said(scores: np.ndarray, texts: Sequence[LabelledText]) -> str:
     clean = np.array([text.attack == "none" for text in texts])
     return "AUROC {:.3f}, TPR@1% {:.2f}".format(*measure(scores[clean], np.array([text.is_machine for text in texts])[clean]))
+
+
+def digest_of_file(path: str) -> str:
+    """12 hexadecimal digits of the file's bytes; empty where `path` is."""
+    if not path:
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.blake2b(file.read(), digest_size=6).hexdigest()
 
 
 def _file(folder: str, half: str, name: str) -> str:

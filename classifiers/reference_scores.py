@@ -46,12 +46,15 @@ def left_out_reference(
     settings: TrainSettings,
     sets: Sequence[str] = MIXED_SETS + HUMAN_SETS,
     report: Callable[[str], None] = lambda _: None,
+    generated: str = "",
 ) -> tuple[Reference, dict[str, ScoredSet]]:
     """The fast detector's reference, and the scored sets that it is made of. As long as leaving sets out: 5 to 9 CPU-minutes.
 
     Raises FileNotFoundError for a set that is missing.
     """
-    scored = clean_texts({one.name: one.scored for one in leave_sets_out(folder, settings, sets, score_others=False, report=report)})
+    scored = clean_texts(
+        {one.name: one.scored for one in leave_sets_out(folder, settings, sets, score_others=False, report=report, generated=generated)}
+    )
     intercept, factor = scale_left_out({name: (one.texts, one.odds) for name, one in scored.items() if one.machine.any()})
     scaled = {name: _scaled(one, intercept, factor) for name, one in scored.items()}
     return Reference(detector.version, LEFT_OUT, reference_sources(scaled), LEFT_OUT_SHIFT), scaled

@@ -23,7 +23,7 @@ SELECTOR_RUN = 16
 """Variation selectors in a row that are taken for a C2PA wrapper, which writes each byte of a manifest as one; an emoji takes one."""
 UNWRAPPING = "unwrapped-1"
 """Name of the rule below, for the versions of detectors that apply it."""
-_WRAPPER = r"\x{FEFF}?[\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]{%d,}" % SELECTOR_RUN
+_WRAPPER = rf"\x{{FEFF}}?[\x{{FE00}}-\x{{FE0F}}\x{{E0100}}-\x{{E01EF}}]{{{SELECTOR_RUN},}}"
 
 Forward = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Token ids and mask (int64[rows, length], 1 = a token, 0 = padding at the end) -> one row of numbers (float64[rows, k]) each."""

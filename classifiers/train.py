@@ -52,7 +52,9 @@ class TrainSettings:
     size_power: float = 1.0
     """A set of n texts weighs n to this power."""
     human_set_weight: float = 0.1
-    """Weight of a set of one label alone, against one with both."""
+    """Weight of a set of human text alone, against one with both labels."""
+    generated_weight: float = 1.0
+    """Weight of the machine texts of our own, likewise; chosen by leaving sets out in turn."""
     texts_per_human_set: int = 6_000
     """Texts of such a set, at most."""
     attack_weight: float = 0.5
@@ -68,7 +70,7 @@ class TrainSettings:
         for key, low in (("epochs", 1), ("crops", 0), ("whole_words", 16), ("texts_per_human_set", 0), ("common_words", 0), ("seed", 0)):
             if getattr(self, key) < low:
                 raise ValueError(f"{key} must be at least {low}, not {getattr(self, key)}")
-        for key in ("learning_rate", "human_set_weight", "attack_weight"):
+        for key in ("learning_rate", "human_set_weight", "generated_weight", "attack_weight"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
         if not self.fasttext_factor >= 0:
@@ -155,7 +157,8 @@ def piece_weights(texts: Sequence[LabelledText], owners: np.ndarray, settings: T
     totals = np.where(sizes, np.maximum(sizes, 1.0) ** settings.size_power, 0.0)
     has_both = sizes.all(axis=1)
     totals[has_both] = np.sqrt(totals[has_both].prod(axis=1))[:, None]
-    totals[~has_both] *= settings.human_set_weight
+    of_one_label = np.array([settings.generated_weight if name == GENERATED_SET else settings.human_set_weight for name in names])
+    totals[~has_both] *= of_one_label[~has_both, None]
     totals /= np.maximum(totals.sum(axis=0), 1e-12)
     within = np.bincount(cells, shares, minlength=2 * len(names))
     weights = shares * (totals.ravel() / np.maximum(within, 1e-12))[cells]

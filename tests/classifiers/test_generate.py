@@ -166,14 +166,14 @@ def test_training_takes_the_texts_beside_the_sets(tmp_path):
     assert all(text.is_machine and text.attack == "none" and text.generator == "m" for text in own)
 
 
-def test_texts_of_our_own_weigh_as_a_set_of_one_label_does():
+def test_texts_of_our_own_have_a_weight_of_their_own():
     def texts(name, machine, count):
         return [LabelledText("x", machine, name, f"{name}{machine}{n}", "g", "none", "") for n in range(count)]
 
-    settings = TrainSettings(human_set_weight=0.1, size_power=1.0)
+    settings = TrainSettings(human_set_weight=0.1, generated_weight=0.4, size_power=1.0)
     own, mixed = texts(GENERATED_SET, True, 50), texts("l2r21", True, 50) + texts("l2r21", False, 50)
     weights = piece_weights(own + mixed, np.arange(150), settings)
-    assert weights[:50].sum() == pytest.approx(0.1 * weights[50:100].sum(), rel=1e-5)
+    assert weights[:50].sum() == pytest.approx(0.4 * weights[50:100].sum(), rel=1e-5)
     assert weights[:100].sum() == pytest.approx(weights[100:].sum(), rel=1e-5)
 
 

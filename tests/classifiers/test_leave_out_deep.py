@@ -1,6 +1,6 @@
 """Leaving sets out of the deep detector and the cascade: what is kept, what is fitted to which sets, and what the report says. No torch."""
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -53,8 +53,8 @@ def folds_of(**more):
 def write_folds(folder, data, odds_of, settings=SETTINGS, sets=NAMES):
     """The files of a finished run whose encoders said `odds_of` a text."""
     folder.mkdir(exist_ok=True)
-    encoder = asdict(settings) | {"sets": list(sets)}
-    fast = {"max_texts": settings.max_texts, "sets": list(sets), "trained": repr(TrainSettings(seed=settings.seed))}
+    encoder = {"steps": settings.steps, "max_texts": settings.max_texts, "seed": settings.seed, "sets": list(sets)}
+    fast = {"max_texts": settings.max_texts, "sets": list(sets), "trained": repr(TrainSettings(seed=settings.seed)), "generated": ""}
     for name in sets:
         texts = choose_texts(read_set(str(data), name), settings.max_texts)
         odds = np.array([odds_of(text) for text in texts])
@@ -197,6 +197,14 @@ def test_a_new_fast_detector_costs_its_own_training_alone(data, tmp_path, monkey
     assert [line.split(":")[0] for line in said] == [f"fast detector without {name}" for name in NAMES]
     assert all(measure(fold.odds[0][fold.clean], fold.machine[fold.clean])[0] > 0.9 for fold in folds.values())
     assert {path.name: path.read_bytes() for path in folder.glob("encoder-*")} == kept
+
+
+def test_other_texts_of_our_own_are_another_training_of_the_fast_detector_alone(data, tmp_path):
+    write_folds(tmp_path, data, habits)
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"id": "1", "text": "x", "label": "machine"}\n')
+    with pytest.raises(ValueError, match=r"fast-l2r21\.npz was made with another generated"):
+        read_folds(str(data), str(tmp_path), replace(SETTINGS, generated=str(own)), NAMES)
 
 
 @pytest.mark.parametrize(

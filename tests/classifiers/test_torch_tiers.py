@@ -145,7 +145,9 @@ def test_hostile_texts_get_finite_odds_or_an_abstention(kind, text, classifier, 
 def test_a_c2pa_wrapper_changes_no_odds(kind, classifier, lm):
     from classifiers.text_batch import TextBatch
 
-    odds, abstained = detector_of(f"hf:{classifier}" if kind == "hf" else f"lm:{lm}").log_odds(TextBatch.of([TEXTS[2], "\ufe01\U000e0123" * 5_000 + TEXTS[2]]))
+    odds, abstained = detector_of(f"hf:{classifier}" if kind == "hf" else f"lm:{lm}").log_odds(
+        TextBatch.of([TEXTS[2], "\ufe01\U000e0123" * 5_000 + TEXTS[2]])
+    )
     assert odds[0] == odds[1] and not abstained.any()
 
 

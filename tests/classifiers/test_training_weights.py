@@ -17,6 +17,7 @@ SETTINGS = st.builds(
     TrainSettings,
     size_power=st.sampled_from([0.0, 0.5, 1.0]),
     human_set_weight=st.sampled_from([0.1, 1.0]),
+    generated_weight=st.sampled_from([0.3, 2.0]),
     attack_weight=st.sampled_from([0.2, 1.0]),
 )
 
@@ -34,7 +35,8 @@ def slow_weights(texts, owners, settings):
         if all(sizes):
             totals[name] = [(sizes[0] ** settings.size_power * sizes[1] ** settings.size_power) ** 0.5] * 2
         else:
-            totals[name] = [settings.human_set_weight * size**settings.size_power if size else 0.0 for size in sizes]
+            alone = settings.generated_weight if name == "generated" else settings.human_set_weight
+            totals[name] = [alone * size**settings.size_power if size else 0.0 for size in sizes]
     of_label = [sum(some[label] for some in totals.values()) for label in (0, 1)]
     weights = []
     for text in pieces:
@@ -95,6 +97,7 @@ def test_weights_do_not_depend_on_the_order_of_texts():
         ("seed", -1),
         ("learning_rate", 0),
         ("human_set_weight", 0),
+        ("generated_weight", 0),
         ("attack_weight", -0.5),
         ("fasttext_factor", -0.1),
         ("piece_words", (4, 20)),

@@ -262,7 +262,7 @@ def _make_parser() -> argparse.ArgumentParser:
     generate.add_argument("--output", required=True, help="file for the texts, gzipped JSON lines, for train --generated")
     generate.add_argument("--generator", default="", help="what the texts call the model; default: the last part of --model")
     generate.add_argument("--batches", type=int, default=20, help="batches of prompts; decodings and lengths change from one to the next")
-    generate.add_argument("--batch_prompts", type=int, default=32, help="prompts of a batch")
+    generate.add_argument("--batch_prompts", type=int, default=64, help="prompts of a batch")
     generate.add_argument("--seed", type=int, default=0, help="choice of prompts and of words")
     generate.set_defaults(run=_run_generate)
 

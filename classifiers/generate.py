@@ -43,9 +43,9 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
 class GenerateSettings:
     """How much is written, and by what chance."""
 
-    batches: int = 48
+    batches: int = 20
     """Batches of prompts, from 1."""
-    batch_prompts: int = 32
+    batch_prompts: int = 64
     """Prompts of a batch, which are written to at once, from 1."""
     seed: int = 0
     """Decides prompts and samples, from 0."""
@@ -148,13 +148,16 @@ def load_writer(path: str) -> Writer:
     """The model at `path`: a folder, a name of the hub, or a GGUF file. Raises ValueError naming it, or the extra that is not installed."""
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra('generate needs torch: pip install "headwater[torch]"')
+    import torch
+
     from classifiers.lm_detector import load_causal
     from classifiers.torch_models import loaded
 
-    model, tokenizer = loaded(path, lambda: load_causal(path, WEIGHTS_DTYPE))
+    model, tokenizer = loaded(path, lambda: load_causal(path))
     if not tokenizer.chat_template:
         raise ValueError(f"{path}: a model without a chat template cannot be asked for texts: give an instruction-tuned one")
-    return Writer(model, tokenizer)
+    # Turned here and not while loading: a GGUF file that is asked for in another type stays packed, and slow.
+    return Writer(model.to(getattr(torch, WEIGHTS_DTYPE)), tokenizer)
 
 
 def generate(writer: Writer, generator: str, settings: GenerateSettings, report: Callable[[str], None] = lambda _: None) -> Iterator[dict]:

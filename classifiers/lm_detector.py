@@ -143,11 +143,8 @@ def load_lm(name: str, device: str = "cpu", num_threads: int = 1) -> LmDetector:
     return LmDetector([model for model, _ in pairs], pairs[0][1], device, num_threads)
 
 
-def load_causal(name: str, dtype: str = "float32"):
-    """Model and tokenizer called `name` (a folder, a model of the hub, or a GGUF file): safetensors only, and no code that comes with it.
-
-    `dtype` is the name of the number type that the weights are held in.
-    """
+def load_causal(name: str):
+    """Model and tokenizer called `name` (a folder, a model of the hub, or a GGUF file): safetensors only, and no code that comes with it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if name.endswith(GGUF):
@@ -159,4 +156,4 @@ def load_causal(name: str, dtype: str = "float32"):
         where, options = name, {}
     tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
     options = options or {"use_safetensors": True}
-    return AutoModelForCausalLM.from_pretrained(where, trust_remote_code=False, dtype=dtype, **options), tokenizer
+    return AutoModelForCausalLM.from_pretrained(where, trust_remote_code=False, dtype="float32", **options), tokenizer

@@ -6,6 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
+from classifiers import leave_out
 from classifiers.__main__ import main
 from classifiers.calibration import LengthThresholds
 from classifiers.evaluate import (
@@ -31,7 +32,7 @@ from classifiers.leave_out import evaluate_leaving_sets_out, scale_by_turns
 from classifiers.metrics import auroc
 from classifiers.report_tables import TITLES, print_tables, table_lines, write_cell
 from classifiers.text_batch import TextBatch
-from classifiers.train import TrainSettings
+from classifiers.train import GENERATED_SET, TrainSettings
 from tests.classifiers.detector_texts import write_set, written
 
 SETS = ("l2r21", "raidar", "human_imdb_2011")
@@ -134,6 +135,22 @@ def test_leaving_sets_out_reports_every_set_beside_the_format_baseline(data):
     lines = []
     print_tables(report, lines.append)
     assert any("l2r21" in line for line in lines) and any("AUROC" in line for line in lines)
+
+
+def test_texts_of_our_own_are_trained_on_whatever_set_is_left_out(data, tmp_path, monkeypatch):
+    own = tmp_path / "own.jsonl"
+    texts = [" ".join(f"word{number}x{place}" for place in range(60)) for number in range(5)]
+    own.write_bytes(b"".join(orjson.dumps({"id": text, "text": text, "label": "machine"}) + b"\n" for text in texts))
+    trained = []
+
+    def fit(corpus, settings):
+        trained.append({text.set_name: None for text in corpus.texts} | {"own": sum(text.set_name == GENERATED_SET for text in corpus.texts)})
+        return HabitDetector()
+
+    monkeypatch.setattr(leave_out, "fit_model", fit)
+    command = ["evaluate", "--leave_one_set_out", "--data", str(data), "--sets", ",".join(SETS), "--generated", str(own)]
+    assert main(command) == 0
+    assert [name for name, known in zip(SETS, trained, strict=True) if name not in known and known["own"] == 5] == list(SETS)
 
 
 def test_the_command_writes_json_and_prints_the_tables(data, tmp_path, capsys):

@@ -31,6 +31,7 @@ class Deciding:
         os.makedirs(folder)
         Path(folder, JOB_FILE).write_text(json.dumps(list(arguments)), "utf-8")
         self.folder = Folders(folder).decided
+        self._is_overtaken = False
         path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.explore_decide", folder],
@@ -47,6 +48,8 @@ class Deciding:
         """The folder of the decisions. Raises HeadwaterError where deciding was refused, failed or was cancelled."""
         _, said = self._process.communicate()
         code = self._process.returncode
+        if self._is_overtaken:
+            raise HeadwaterError("a later setting was to be decided about; change this one to decide about it again")
         if code:
             last = "\n".join(said.strip().splitlines()[-WORST_LINES:]).removeprefix("headwater: ")
             raise BY_EXIT_CODE.get(code, HeadwaterError)(last or f"deciding again ended with code {code}")
@@ -55,6 +58,7 @@ class Deciding:
     def cancel(self) -> None:
         """Ends the process; its pool ends with it."""
         if self._process.poll() is None:
+            self._is_overtaken = True
             self._process.kill()
 
 

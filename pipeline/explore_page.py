@@ -32,7 +32,8 @@ class Page:
 
     def __init__(self, session: Session):
         self.session = session
-        self.changes: dict[str, Any] = {}
+        # A page that is loaded again, or woken with the machine, goes on where the last one was.
+        self.changes: dict[str, Any] = dict(session.last_changes)
         self.setting: Setting | None = None
         self.decisions: Decisions | None = None
         self.figures: Figures | None = None
@@ -88,6 +89,7 @@ class Page:
             self._refuse(str(error), "This setting is refused, and the figures are of the one before")
             return
         self.setting = setting
+        session.last_changes = dict(self.changes)
         self._refusal.set_visibility(False)
         if self._controls_are_old:
             self._controls_are_old = False
@@ -103,9 +105,17 @@ class Page:
             else:
                 self._say(WAITING)
             return
-        self._deciding_for = None
+        if self._deciding_for is not None:
+            self._deciding_for = None
+            session.cancel()
         self.decisions = decisions
-        self.figures = await asyncio.to_thread(session.figures, decisions, setting)
+        try:
+            self.figures = await asyncio.to_thread(session.figures, decisions, setting)
+        except Exception as error:
+            # A library that is missing, a figure that a score lacks: what would end a run with a sentence is a sentence here, too.
+            self._stale(True)
+            self._refuse(str(error), "There are no figures for this setting, and those shown are of the one before")
+            return
         self._show(self.figures)
         await self.thresholds.show(setting, self.preview, is_decided=True)
 
@@ -124,6 +134,7 @@ class Page:
                 self._refuse(str(error), "Deciding again was refused")
             return
         if self._deciding_for == key:
+            self._deciding_for = None
             self.follow(True)
 
     def _show(self, figures: Figures) -> None:

@@ -52,6 +52,7 @@ class Session:
     def __init__(self, scored: str, given: list[str]):
         """`scored`: the folder `scored/` of a run, or the run's; `given`: `--recipe` and `--set` as the user gave them."""
         self.scored = scored_folder(scored)
+        self.last_changes: dict[str, Any] = {}
         self._given = given
         self._parsed = parse_arguments(["plan", "--scored", self.scored, *given])
         self._paths = scored_shards(self.scored)

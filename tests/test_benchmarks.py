@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import corpus, growth, real_run, steering
+from benchmarks import corpus, explorer, growth, real_run, steering
 
 
 def topic_texts(count: int) -> list[str]:
@@ -257,3 +257,15 @@ def test_a_plan_is_compared_with_what_lies_in_the_files(tmp_path):
     assert planned == found and steering.find_differences("x", vars(planned), found) == []
     row = {"documents": 3, "tokens": 11, "human_share": 2 / 3, "sources": {"a": 2, "b": 1, "c": 0}}
     assert steering.find_differences("x", steering.read_row(row), found) == ["x: tokens planned 11, published 12"]
+
+
+def test_copies_of_a_scored_shard_are_other_documents_with_the_same_scores():
+    rows = 4
+    hashes = pa.array([bytes([row] * 16) for row in range(rows)], pa.binary(16))
+    table = pa.table({"id": [f"d{row}" for row in range(rows)], "row_key": pa.array(range(rows), pa.uint64()), "words": list(range(rows))})
+    table = table.append_column("content_hash", hashes).append_column("signature", hashes).append_column("bands", hashes)
+    copies = [explorer.copy_shard(table, number) for number in range(3)]
+    assert copies[0].drop_columns("id").equals(table.drop_columns("id"))
+    for name in ("id", "row_key", "content_hash", "signature", "bands"):
+        assert len({value for copy in copies for value in copy[name].to_pylist()}) == 3 * rows
+    assert all(copy["words"].equals(table["words"]) and copy.schema.equals(table.schema) for copy in copies)

@@ -120,6 +120,8 @@ def page(browser, served):
     browser.get(served[1])
     shown = Shown(browser)
     shown.until(lambda: shown.figure("status") == "as headwater plan")
+    shown.click("button", "Start over")
+    shown.settled("mix.human_quota", "0.5")
     return shown
 
 
@@ -157,6 +159,9 @@ def test_a_slider_that_is_moved_shows_what_plan_says(page, run):
     left_out = sum(one["documents"] for account in manifest["accounts"] for one in account["rejected"] if one["reason"] == "over_quota")
     assert lines["– mix: over_quota"] == f"{left_out:,}" != "0"
     screenshot(page, "mix")
+    page.browser.refresh()
+    page.settled("mix.human_quota", "0.75")
+    assert says(page, manifest), "a page that is loaded again goes on where it was"
 
 
 def test_a_threshold_is_previewed_at_once_and_decided_about_again(page, run):

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shlex
+import sys
 
 import pytest
 
@@ -190,10 +191,24 @@ def test_a_folder_without_scores_is_an_error_that_says_what_to_give(tmp_path, ru
             Session(str(folder), [])
 
 
+def test_what_cannot_be_explored_is_a_sentence_and_exit_code_2(run, tmp_path, capsys, monkeypatch):
+    for arguments, said in (
+        ([tmp_path], "holds no scored shards"),
+        ([run, "--set=mix.human_qota=0.3"], "did you mean 'human_quota'?"),
+        ([run, "--recipe=none.toml"], "--recipe=none.toml: cannot be read"),
+        ([run, "--port=70000"], "--port=70000: cannot be listened on"),
+    ):
+        assert main(["explore", *map(str, arguments), "--no_browser"]) == 2 and said in capsys.readouterr().err
+    for name in ("nicegui", "tomli_w"):
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, name, None)
+            assert main(["explore", str(run)]) == 2 and "pip install 'headwater[explore]'" in capsys.readouterr().err
+
+
 def test_a_decision_that_is_overtaken_ends(session):
     from pipeline.explore_decide import Deciding
 
     deciding = Deciding(["plan", f"--scored={session.scored}", "--set=dedup.exact=false"], os.path.join(session._work, "overtaken"))
     deciding.cancel()
-    with pytest.raises(HeadwaterError):
+    with pytest.raises(HeadwaterError, match="a later setting"):
         deciding.wait()

@@ -44,6 +44,7 @@ setup(
         "apache-beam>=2.77,<2.80",
         "datasets>=4,<6",
         "fasttext-community>=0.11.9,<0.12",
+        "highspy>=1.11,<2",
         "numba>=0.62,<1",
         "numpy>=2,<2.5",
         "orjson>=3.9,<4",

@@ -44,6 +44,7 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         *_repeats(manifest),
         *_sample_weight(manifest),
         *_reserve(manifest),
+        *_groups(manifest),
         *_prevalence(manifest),
         "## Files",
         "",
@@ -98,6 +99,17 @@ def _sample_weight(manifest: Mapping[str, Any]) -> list[str]:
 def _reserve(manifest: Mapping[str, Any]) -> list[str]:
     rows = [f"| {one['name']} | {one['reserved']:,} | {one['published']:,} | {one['available']:,} |" for one in manifest["reserve"]]
     return ["## Reserved places", "", "| group | promised | published | available |", "|---|---:|---:|---:|", *rows, ""] if rows else []
+
+
+def _groups(manifest: Mapping[str, Any]) -> list[str]:
+    unit = manifest["quota"]["unit"]
+    rows = [
+        f"| {one['name']} | `{one['where'].replace('|', chr(92) + '|')}` | {one['asked'] or 'nothing'} | {_percent(one['share'])} "
+        f"| {one['published']['documents']:,} | {one['published']['tokens']:,} | {one['available']['documents']:,} |"
+        for one in manifest["groups"]
+    ]
+    head = [f"| group | documents that are | asked for | share of {unit} | published | tokens | available |", "|---|---|---|---:|---:|---:|---:|"]
+    return ["## Groups", "", *head, *rows, ""] if rows else []
 
 
 def _prevalence(manifest: Mapping[str, Any]) -> list[str]:

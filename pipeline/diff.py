@@ -114,10 +114,20 @@ def print_diff(found: Mapping[str, Any], runs: tuple[str, str], console: Console
 
 
 def _settings_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    flat = [{".".join((section, key)): value for section, table in recipe.items() for key, value in table.items()} for recipe in (before, after)]
+    flat = [dict(_flat_settings(recipe)) for recipe in (before, after)]
     keys = sorted(flat[0].keys() | flat[1].keys())
     pairs = ((key, flat[0].get(key), flat[1].get(key)) for key in keys)
     return [{"key": key, "was": was, "now": now} for key, was, now in pairs if was != now]
+
+
+def _flat_settings(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value), groups of the mix key by key."""
+    for section, table in recipe.items():
+        for key, value in table.items():
+            if (section, key) == ("mix", "groups"):
+                yield from ((f"mix.groups.{name}.{inner}", one) for name, group in value.items() for inner, one in group.items())
+            else:
+                yield f"{section}.{key}", value
 
 
 def _manifest(run: str) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from pipeline.recipe import Recipe
 from pipeline.run_facts import RunCatalog
 from transforms.balance_books import PUBLISHED, REPEATED, keep_books
 from transforms.decisions import read_decisions, recall_decisions
+from transforms.group_settings import Group
 from transforms.human_rows import copy_rows
 from transforms.mix_settings import RESERVE_FIELDS, MixSettings
 from transforms.plan_mix import MixPlan
@@ -52,20 +53,23 @@ class Decisions:
     """int16 (documents): what turned it down, a place in `fates`; `ALIVE`."""
     fates: tuple[tuple[str, str], ...]
     """(stage, reason) of all rejections before the mix."""
-    _alive: tuple[set[str], set[str], tuple[pa.Table, MixSweep]] | None = None
+    _alive: tuple[set[str], set[str], set[Group], tuple[pa.Table, MixSweep]] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def alive(self, mix: MixSettings) -> tuple[pa.Table, MixSweep]:
         """The documents that are left (`read_alive_decisions`), and mixes of them; read anew only where `mix` looks at more than those before."""
         fields = {name for name in RESERVE_FIELDS if name in self.columns.schema.names} | set(mix.scored_fields)
         clusters = {mix.diverse_by} if mix.priority == "diverse" else set()
+        # What is read of a group is whom its predicate holds for: shares and bounds are no matter.
+        groups = {Group(group.name, group.where, group.within) for group in mix.groups}
         with self._lock:
-            held_fields, held_clusters, held = self._alive or (set(), set(), None)
-            if held is None or not (fields <= held_fields and clusters <= held_clusters):
-                fields, clusters = fields | held_fields, clusters | held_clusters
-                table = read_alive_decisions(self.shards, sorted(fields), sorted(clusters), self.folder)
+            held_fields, held_clusters, held_groups, held = self._alive or (set(), set(), set(), None)
+            if held is None or not (fields <= held_fields and clusters <= held_clusters and groups <= held_groups):
+                fields, clusters, groups = fields | held_fields, clusters | held_clusters, groups | held_groups
+                named = sorted(groups, key=lambda group: (group.name, group.where, group.within))
+                table = read_alive_decisions(self.shards, sorted(fields), sorted(clusters), self.folder, named)
                 held = table, MixSweep(table)
-                object.__setattr__(self, "_alive", (fields, clusters, held))
+                object.__setattr__(self, "_alive", (fields, clusters, groups, held))
             return held
 
     @cached_property

@@ -106,7 +106,7 @@ def _as_table_flag(flag: TableFlag, key: str, value: Any) -> str | None:
     word = f"{field}={value}{at}{group}" if flag.is_share else f"{key}={value}"
     try:
         # Only where it is read back as what it stands for: a flag takes fewer spellings than a recipe.
-        return f"--{flag.flag}={word}" if flag.parse(word) == (f"{flag.section}.{key}", str(value) if flag.is_share else value) else None
+        return f"--{flag.flag}={word}" if flag.parse(word) == {f"{flag.section}.{key}": str(value) if flag.is_share else value} else None
     except UsageError:
         return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,13 +22,14 @@ from pipeline.card import write_card
 from pipeline.decided import write_key
 from pipeline.errors import BooksDoNotBalance, HeadwaterError, LedgerConflict, QuotaUnmet, TooManyDead, UsageError
 from pipeline.folders import Folders
-from pipeline.manifest import build_manifest, quota_faults
+from pipeline.manifest import build_manifest, group_faults, quota_faults
 from pipeline.publishing import publish_staged, published_manifest, remove_folder
-from pipeline.recipe import Recipe, check_rule_sources
+from pipeline.recipe import Recipe, check_rule_sources, rule_schema
 from pipeline.run_facts import Counts, RunCatalog, RunFacts
 from transforms.balance_books import keep_books, unbalanced
 from transforms.count_unlabelled import add_unlabelled
 from transforms.find_tops import TopFound
+from transforms.group_members import known_fields
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import MixPlan
 from transforms.records import DOCUMENT_SCHEMA
@@ -96,15 +98,20 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
 
 
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
-    """Refuses the run if quota, wanted size and reserved places cannot all be had, unless the user chose to shrink."""
+    """Refuses the run if quota, wanted size, groups and reserved places cannot all be had, unless the user chose to shrink.
+
+    Also if a group names a field that neither a column nor any record has.
+    """
     unmet = refusal_of_mix(cuts.plan, recipe)
     if unmet is not None:
         refuse(unmet, folders)
     return cuts
 
 
-def refusal_of_mix(plan: MixPlan, recipe: Recipe) -> QuotaUnmet | None:
+def refusal_of_mix(plan: MixPlan, recipe: Recipe) -> QuotaUnmet | UsageError | None:
     """What a run stops with whose mix is `plan`; None where it may go on."""
+    if plan.missing_fields:
+        return UsageError(_unknown_fields(recipe, plan.missing_fields))
     if not plan.is_unmet:
         return None
     return QuotaUnmet(f"{'; '.join(plan.shortages)}. Nothing was published. {_what_helps(recipe)}")
@@ -138,6 +145,7 @@ def finish_run(
     written = sorted(written, key=lambda shard: shard.name)
     if write:
         faults += quota_faults(written, recipe.mix)
+        faults += group_faults(written, cuts.selection.cells)
         in_files = sum(shard.of_unit("documents")[1] for shard in written)
         published, repeated = (sum(getattr(account, name) for account in accounts) for name in ("num_published", "num_repeated"))
         if in_files != published + repeated:
@@ -198,7 +206,16 @@ def _what_helps(recipe: Recipe) -> str:
     shrink = ", give --on_shortage=shrink to publish a smaller mix" if recipe.mix.on_shortage == "fail" else ""
     fresh = ", lower --min_fresh_human" if recipe.mix.min_fresh_human else ""
     reserve = ", lower --reserve" if recipe.mix.reserve else ""
-    return f"Add human text, lower --human_quota{fresh}{reserve}{shrink}, or see `headwater plan` for what each setting would keep."
+    group = ", change a --group" if recipe.mix.groups else ""
+    return f"Add human text, lower --human_quota{fresh}{reserve}{group}{shrink}, or see `headwater plan` for what each setting would keep."
+
+
+def _unknown_fields(recipe: Recipe, fields: Sequence[str]) -> str:
+    named = next(group for group in recipe.mix.groups if fields[0] in group.predicate.fields)
+    columns = sorted(known_fields(rule_schema(recipe.score)).names)
+    close = difflib.get_close_matches(fields[0], columns, 1, 0.5)
+    nearest = f"; did you mean {close[0]!r}?" if close else ""
+    return f"groups.{named.name}.where: {fields[0]}: is no column, and no document left to choose from has a field of that name{nearest}"
 
 
 def now() -> str:

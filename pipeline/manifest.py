@@ -18,11 +18,12 @@ from transforms.find_tops import TopFound
 from transforms.mix_settings import MixSettings
 from transforms.plan_mix import MixPlan
 from transforms.sample_weights import SampleWeights
+from transforms.survey_cells import CellCuts
 from transforms.write_shards import ShardWritten
 
 FORMAT = 1
 """Version of the manifest's layout."""
-VERSIONED = ("headwater", "apache-beam", "pyarrow", "numpy", "fasttext-community", "pycld2", "xxhash")
+VERSIONED = ("headwater", "apache-beam", "pyarrow", "numpy", "fasttext-community", "pycld2", "xxhash", "highspy")
 
 
 def build_manifest(
@@ -67,6 +68,7 @@ def build_manifest(
         "repeats": _repeats(counts, mix),
         "sample_weight": None if weights is None else asdict(weights),
         "reserve": [asdict(group) for group in plan.reserved],
+        "groups": [{**asdict(group), "share": group.share(mix.quota_unit)} for group in plan.groups],
         "accounts": [describe_account(account) for account in accounts],
         "origin_conflicts": catalog.origin_conflicts,
         "mix": {"sentences": list(plan.sentences()), "num_shards": plan.num_shards},
@@ -123,6 +125,18 @@ def quota_faults(written: Sequence[ShardWritten], mix: MixSettings) -> list[str]
             faults.append(f"{shard.name} holds {human:,} human of {total:,} {mix.quota_unit}, less than the quota of {mix.human_quota}")
     if all_human < mix.human_quota * all_units:
         faults.append(f"all files hold {all_human:,} human of {all_units:,} {mix.quota_unit}, less than the quota of {mix.human_quota}")
+    return faults
+
+
+def group_faults(written: Sequence[ShardWritten], cells: CellCuts | None) -> list[str]:
+    """A sentence for each promise to a group that the files as written do not keep together, and for a file that its cells do not add up to."""
+    if cells is None:
+        return []
+    faults = [f"the files do not hold {name}" for name in cells.broken(cell for shard in written for cell in shard.cells)]
+    for shard in written:
+        counted = tuple(sum(cell[place] for cell in shard.cells) for place in (1, 2, 3))
+        if counted != tuple(total for _, _, total in shard.units):
+            faults.append(f"{shard.name} holds other text than was counted for groups")
     return faults
 
 

@@ -26,6 +26,8 @@ from pipeline.mix_orders import check_priority, check_sample_weight
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
 from transforms.find_contaminated import ContaminationLimits
+from transforms.group_members import check_group_fields, known_fields
+from transforms.group_settings import GROUP_KEYS
 from transforms.mix_settings import MixSettings, parse_quota
 from transforms.records import DOCUMENT_SCHEMA
 from transforms.top_settings import TopShare, parse_tops
@@ -154,6 +156,7 @@ def recipe_from_tables(tables: Mapping[str, Any], columns: pa.Schema | None = No
             require("reserve", field, field in known.names, "a column that was scored; add the scorer that makes it, or leave the reserve out")
         check_priority(recipe.mix, known)
         check_sample_weight(recipe.publish.sample_weight, known)
+        check_group_fields(recipe.mix.groups, known_fields(known))
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe: {error}") from error
     for scorer, needed_for in _needed_scorers(recipe):
@@ -279,6 +282,10 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
     if section == "keep_top":
         tables.setdefault(section, {})[".".join(key[1:])] = value
         return
+    if section == "mix" and key[1] == "groups":
+        # Groups of an older manifest, or of none, have no table yet.
+        assign_group(tables[section].setdefault("groups", {}), key[2:], value, f"{where}: {dotted}")
+        return
     if section == "reserve":
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{where}: {dotted} = {value!r}: must be reserve.FIELD.VALUE = a whole number of documents, such as task.support = 500")
@@ -294,6 +301,15 @@ def _assign(tables: dict[str, Any], key: tuple[str, ...], value: Any, where: str
     if not _same_kind(present, value, dotted):
         raise UsageError(f"{where}: {dotted} = {value!r}: must be {KIND_NAMES[type(present)]}, such as {json.dumps(present)}")
     tables[section][key[1]] = value
+
+
+def assign_group(groups: dict[str, Any], key: tuple[str, ...], value: Any, named: str) -> None:
+    """Sets one key of one group, (NAME, KEY), in the table of all groups. Raises UsageError."""
+    if len(key) != 2:
+        raise UsageError(f"{named}: must be mix.groups.NAME.KEY with KEY one of {', '.join(GROUP_KEYS)}")
+    if key[1] not in GROUP_KEYS:
+        raise UsageError(f"{named}: no such key{_nearest(key[1], GROUP_KEYS)}")
+    groups[key[0]] = {**groups.get(key[0], {}), key[1]: value}
 
 
 def _canonical(value: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.group_flags import GROUP_EXAMPLE, GROUP_FORM, parse_group
 from pipeline.recipe import parse_assignment
 from transforms.mix_settings import PRIORITIES
 from transforms.sample_weights import WEIGHT_KINDS
@@ -50,15 +51,17 @@ class TableFlag:
     is_share: bool = False
     """Whether values are shares rather than whole numbers; `KEY=SHARE@GROUP` then means `KEY@GROUP=SHARE`."""
 
-    def parse(self, text: str) -> tuple[str, int | str]:
-        """Dotted key and value of one argument. Raises UsageError."""
+    def parse(self, text: str) -> dict[str, Any]:
+        """Dotted keys and values of one argument. Raises UsageError."""
+        if self.flag == "group":
+            return parse_group(text)
         key, equals, value = text.rpartition("=")
         if not key or not equals or not (value if self.is_share else value.isdigit()):
             raise UsageError(f"--{self.flag}={text}: must be {self.metavar}, such as {self.example}")
         if not self.is_share:
-            return f"{self.section}.{key}", int(value)
+            return {f"{self.section}.{key}": int(value)}
         share, at, group = value.partition("@")
-        return f"{self.section}.{key}{at}{group}", share
+        return {f"{self.section}.{key}{at}{group}": share}
 
 
 DROPPED, MEMORY = "what is dropped", "memory across training cycles"
@@ -80,8 +83,18 @@ RECIPE_FLAGS: dict[str, tuple[RecipeFlag | TableFlag, ...]] = {
             "task.support=500",
             "publish at least so many documents of a group, such as task.support=500, if there are as many; repeatable",
         ),
+        TableFlag(
+            "group",
+            "mix.groups",
+            GROUP_FORM,
+            GROUP_EXAMPLE,
+            "promise a group of documents a share, bounds, a weight or a number, such as "
+            "'german=language == \"de\"; share=0.4'; [mix.groups] of the recipe; repeatable",
+        ),
         RecipeFlag(
-            "max_human_repeats", "mix.max_human_repeats", "times that a human document may be published where human text is too little for the wanted size"
+            "max_human_repeats",
+            "mix.max_human_repeats",
+            "times that a human document may be published where human text is too little for the wanted size",
         ),
         RecipeFlag("priority", "mix.priority", "which documents go first", PRIORITIES),
         RecipeFlag(
@@ -187,7 +200,8 @@ def overrides_of(parsed: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             overrides[flag.key] = value
     for flag in table_flags():
-        overrides |= dict(flag.parse(text) for text in getattr(parsed, flag.flag) or ())
+        for text in getattr(parsed, flag.flag) or ():
+            overrides |= flag.parse(text)
     if parsed.keep_languages:
         overrides |= {"rules.unwanted_language.allow": parsed.keep_languages, "rules.unwanted_language.enabled": True}
     for assignment in parsed.set or ():

@@ -41,7 +41,7 @@ def remix_here(job: Job, parsed: Namespace) -> None:
         from transforms.rank_documents import rank_here
 
         decided = rank_here(decided, mix, job.near_clusters, recipe.dedup.partitions, folders.ranked)
-    cuts = admit_mix(find_cuts(lambda request: run_on_pool("survey", survey_shard, decided, request, mix), mix), recipe, folders)
+    cuts = admit_mix(find_cuts(lambda request, settings: run_on_pool("survey", survey_shard, decided, request, settings), mix), recipe, folders)
     if recipe.publish.sample_weight != "none":
         is_summed = recipe.publish.sample_weight == "importance"
         sums = add_sums(run_on_pool("weigh", sum_weights, decided, cuts, mix)) if is_summed else (0, 0)

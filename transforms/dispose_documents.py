@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
-from transforms.decisions import read_decisions
 from transforms.human_rows import COPY_FIELD, copy_rows, counts_as_human, repeat_human
 from transforms.mask_columns import MASKED_FIELD, mask_columns
 from transforms.mix_settings import MixSettings
@@ -21,6 +20,7 @@ from transforms.place_mix import MixCuts
 from transforms.records import DOCUMENT_SCHEMA, ORIGIN_NAMES, DecidedShard
 from transforms.sample_weights import WEIGHT_FIELD, SampleWeights
 from transforms.storage import is_local, join_path, open_arrow, write_whole
+from transforms.survey_mix import read_for_mix
 
 PUBLISHED, REPEATED = "published", "repeated"
 """What stands in the place of a stage for published documents, and for the rows that repeat some of them."""
@@ -78,6 +78,9 @@ OPTIONAL_FIELDS = (COPY_FIELD, MASKED_FIELD, WEIGHT_FIELD)
 SPILL_SCHEMA = pa.schema([*PUBLISHED_SCHEMA, *_KEYS])
 """A published document on its way to its file; before the keys stand those of `OPTIONAL_FIELDS` that were asked for."""
 
+CELL_FIELD = pa.field("cell", pa.int64())
+"""Where groups are asked for, the cell of each row stands beside it, by which the files are counted."""
+
 
 @dataclass(frozen=True)
 class SpilledRows:
@@ -111,9 +114,9 @@ def dispose_shard(
     With both folders None nothing is written: the plan. `masked` are the kinds of personal data to mask in what is kept. Cost: the text of the
     shard is read once, whole.
     """
-    decisions = read_decisions(decided, scored=settings.scored_fields)
+    decisions = read_for_mix(decided, settings)
     num_rows, copied = decisions.num_rows, copy_rows(decisions, settings)
-    rows, output_shard, placement_key = _apply(repeat_human(decisions, settings), cuts, settings)
+    rows, output_shard, keys = _apply(repeat_human(decisions, settings), cuts, settings)
     # A document has one disposition, that of its first copy; further ones that are not published are nothing that was turned down.
     decisions = rows.slice(0, num_rows)
     counts = count_dispositions(decisions)
@@ -124,7 +127,7 @@ def dispose_shard(
         stem = f"{decided.shard.index:06d}"
         _write_rejected(decisions, decided, join_path(rejected_folder, f"{stem}.parquet"))
         path = join_path(kept_folder, f"{stem}.arrow")
-        spilled = _spill_kept(rows, decided, output_shard, placement_key, path, masked, cuts.weights, settings, copied)
+        spilled = _spill_kept(rows, decided, output_shard, keys, path, masked, cuts.weights, settings, copied)
     return [ShardDisposed(counts, spilled, num_rows)]
 
 
@@ -159,12 +162,18 @@ def count_repeats(copies: pa.Table) -> tuple[tuple[tuple[str, str, str, str, str
     )
 
 
-def _apply(decisions: pa.Table, cuts: MixCuts, settings: MixSettings) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+def _apply(decisions: pa.Table, cuts: MixCuts, settings: MixSettings) -> tuple[pa.Table, np.ndarray, dict[str, np.ndarray]]:
+    """The decisions, with those of the mix; the output shard of each row; and what is spilled beside a row but not published."""
     outcome = apply_mix(decisions, cuts, settings)
+    keys = {"placement_key": outcome.placement_key}
+    if settings.groups:
+        keys[CELL_FIELD.name] = outcome.cells
+        partners = pc.coalesce(outcome.group, decisions["partner_id"])
+        decisions = decisions.set_column(decisions.schema.get_field_index("partner_id"), "partner_id", partners)
     for name, made in (("stage", outcome.stage), ("reason", outcome.reason), ("value", outcome.value), ("limit", outcome.limit)):
         field = decisions.schema.field(name)
         decisions = decisions.set_column(decisions.schema.get_field_index(name), field, made)
-    return decisions, outcome.output_shard, outcome.placement_key
+    return decisions, outcome.output_shard, keys
 
 
 def _write_rejected(decisions: pa.Table, decided: DecidedShard, path: str) -> None:
@@ -183,7 +192,7 @@ def _spill_kept(
     decisions: pa.Table,
     decided: DecidedShard,
     output_shard: np.ndarray,
-    placement_key: np.ndarray,
+    keys: dict[str, np.ndarray],
     path: str,
     masked: tuple[str, ...],
     weights: SampleWeights | None,
@@ -194,7 +203,7 @@ def _spill_kept(
     if not len(kept):
         return ()
     row_key = decisions["row_key"].to_numpy()
-    order = kept[np.lexsort((row_key[kept], placement_key[kept], output_shard[kept]))]
+    order = kept[np.lexsort((row_key[kept], keys["placement_key"][kept], output_shard[kept]))]
     shards, starts = np.unique(output_shard[order], return_index=True)
     with open_arrow(decided.shard.path) as file:
         source = pq.ParquetFile(file)
@@ -206,7 +215,7 @@ def _spill_kept(
     made = dict(zip(columns, table.take(pa.array(sources[order])).columns, strict=True))
     made |= {"origin": _names(rows["origin"]), "declared_origin": _names(rows["declared"]), "verified": rows["verified"]}
     made["generation"] = pc.coalesce(rows["generation"], made["generation"]) if "generation" in made else rows["generation"]
-    made |= {"placement_key": pa.array(placement_key[order]), "row_key": rows["row_key"]}
+    made |= {"row_key": rows["row_key"], **{name: pa.array(values[order]) for name, values in keys.items()}}
     if settings.max_human_repeats > 1:
         made[COPY_FIELD.name] = pa.array(copies[order])
     if masked:
@@ -214,7 +223,9 @@ def _spill_kept(
     if weights is not None:
         probabilities = pc.fill_null(made["ai_probability"], np.nan).to_numpy() if "ai_probability" in made else None
         made[WEIGHT_FIELD.name] = pa.array(weights.of_rows(counts_as_human(rows["origin"].to_numpy(), settings), probabilities))
-    schema = pa.schema([*PUBLISHED_SCHEMA, *(field for field in OPTIONAL_FIELDS if field.name in made), *_KEYS])
+    schema = pa.schema(
+        [*PUBLISHED_SCHEMA, *(field for field in OPTIONAL_FIELDS if field.name in made), *_KEYS, *([CELL_FIELD] if CELL_FIELD.name in made else ())]
+    )
     ordered = pa.Table.from_arrays([_column(made, field, len(order)) for field in schema], schema=schema)
     spilled = []
     compression = None if is_local(path) else "lz4"

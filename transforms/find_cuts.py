@@ -35,7 +35,8 @@ from transforms.survey_mix import (
 PENDING_ROWS = 1 << 18
 """Histogram rows that wait before they are added up, at least: bounds the work of merging many small histograms."""
 
-Survey = Callable[[Request], Iterable[np.ndarray]]
+Survey = Callable[[Request, MixSettings], Iterable[np.ndarray]]
+Merge = Callable[[Iterable[np.ndarray]], np.ndarray]
 
 
 def seek_carried(histogram: np.ndarray, settings: MixSettings, reserved: Reserved) -> Request:
@@ -91,20 +92,42 @@ def select_documents(histogram: np.ndarray, documents: Iterable[np.ndarray], set
 def find_cuts(survey: Survey, settings: MixSettings) -> MixCuts:
     """The cuts of the mix over all documents that `survey` tells of: the plan of `PlanMix` in plain calls.
 
-    `survey(request)` yields what `survey_shard` or `survey_table` finds in each part of the documents, in any order.
+    `survey(request, settings)` yields what `survey_shard` or `survey_table` finds in each part of the documents, in any order.
     """
+    if settings.groups:
+        return _find_group_cuts(survey, settings)
     reserved: Reserved = ()
     if settings.reserve:
-        by_group = merge_in_parts(survey(Request(of_groups=True)))
-        reserved = reserve_places(by_group, survey(seek_places(by_group, settings)), settings)
-    by_priority = merge_in_parts(survey(Request(reserved=reserved)))
-    gathered = list(survey(seek_carried(by_priority, settings, reserved))) if asks_for_carried(settings) else []
-    gathered += survey(seek_selection(by_priority, settings, reserved, gathered))
-    selection = select_documents(by_priority, gathered, settings, reserved)
-    by_placement = merge_in_parts(survey(Request(selection)))
-    placement = place_human(by_placement, survey(seek_human(by_placement, selection)), selection)
-    cuts = place_other(by_placement, survey(seek_other(by_placement, placement)), placement)
-    return state_reserved(cuts, merge_in_parts(survey(seek_reserved(cuts)))) if settings.reserve else cuts
+        by_group = merge_in_parts(survey(Request(of_groups=True), settings))
+        reserved = reserve_places(by_group, survey(seek_places(by_group, settings), settings), settings)
+    cuts = _place(survey, _select(survey, settings, reserved))
+    return state_reserved(cuts, merge_in_parts(survey(seek_reserved(cuts), settings))) if settings.reserve else cuts
+
+
+def _find_group_cuts(survey: Survey, settings: MixSettings) -> MixCuts:
+    # Imported here: a mix without groups needs no solver, nor what prepares its work.
+    from transforms.mix_groups import ask_for_cells, seek_cells, seek_published, select_cells, state_groups
+    from transforms.survey_cells import merge_cells
+
+    baseline = _select(survey, settings.without_groups, ())
+    sought = seek_cells(merge_in_parts(survey(Request(of_cells=True), settings), merge_cells), settings)
+    selection = select_cells(sought, survey(ask_for_cells(sought), settings), baseline, settings)
+    cuts = _place(survey, selection)
+    return state_groups(cuts, merge_in_parts(survey(seek_published(cuts), settings), merge_cells), sought)
+
+
+def _select(survey: Survey, settings: MixSettings, reserved: Reserved) -> Selection:
+    by_priority = merge_in_parts(survey(Request(reserved=reserved), settings))
+    gathered = list(survey(seek_carried(by_priority, settings, reserved), settings)) if asks_for_carried(settings) else []
+    gathered += survey(seek_selection(by_priority, settings, reserved, gathered), settings)
+    return select_documents(by_priority, gathered, settings, reserved)
+
+
+def _place(survey: Survey, selection: Selection) -> MixCuts:
+    settings = selection.plan.settings
+    by_placement = merge_in_parts(survey(Request(selection), settings))
+    placement = place_human(by_placement, survey(seek_human(by_placement, selection), settings), selection)
+    return place_other(by_placement, survey(seek_other(by_placement, placement), settings), placement)
 
 
 def asks_for_carried(settings: MixSettings) -> bool:
@@ -115,14 +138,14 @@ def asks_for_carried(settings: MixSettings) -> bool:
 def cuts_of_tables(decisions: Sequence[pa.Table], settings: MixSettings) -> MixCuts:
     """`find_cuts` for documents that lie in memory as tables of `DECISION_SCHEMA`."""
     repeated = [repeat_human(table, settings) for table in decisions]
-    return find_cuts(lambda request: (survey_table(table, request, settings) for table in repeated), settings)
+    return find_cuts(lambda request, mix: (survey_table(table, request, mix) for table in repeated), settings)
 
 
 class PendingHistogram:
     """Histograms added up in parts: rows wait until there are as many as those already added up, so each is sorted a few times only."""
 
-    def __init__(self) -> None:
-        self._parts = [merge_histograms([])]
+    def __init__(self, merge: Merge = merge_histograms) -> None:
+        self._merge, self._parts = merge, [merge([])]
         self._pending = 0
 
     def add(self, histogram: np.ndarray) -> None:
@@ -134,13 +157,13 @@ class PendingHistogram:
 
     def merged(self) -> np.ndarray:
         """The histogram of all documents so far."""
-        self._parts, self._pending = [merge_histograms(self._parts)], 0
+        self._parts, self._pending = [self._merge(self._parts)], 0
         return self._parts[0]
 
 
-def merge_in_parts(histograms: Iterable[np.ndarray]) -> np.ndarray:
-    """`merge_histograms` of any number of histograms, at most twice `PENDING_ROWS` or the result in memory."""
-    pending = PendingHistogram()
+def merge_in_parts(histograms: Iterable[np.ndarray], merge: Merge = merge_histograms) -> np.ndarray:
+    """`merge` of any number of histograms, at most twice `PENDING_ROWS` or the result in memory."""
+    pending = PendingHistogram(merge)
     for histogram in histograms:
         pending.add(histogram)
     return pending.merged()

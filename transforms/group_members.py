@@ -66,34 +66,37 @@ def check_group_fields(groups: Sequence[Group], known: pa.Schema) -> None:
             raise ValueError(f"groups.{group.name}.where = {group.where!r}: {error}") from error
 
 
-def decided_fields(settings: MixSettings) -> tuple[str, ...]:
+def decided_fields(groups: Sequence[Group]) -> tuple[str, ...]:
     """The columns of `DECISION_SCHEMA` that the groups look at."""
-    names = (name for group in settings.groups for name in group.predicate.fields if name in DECIDED_FIELDS)
-    return tuple(dict.fromkeys(_AS_DECIDED.get(name, name) for name in names))
+    return tuple(dict.fromkeys(_AS_DECIDED.get(name, name) for name in named_fields(groups) if name in DECIDED_FIELDS))
 
 
-def with_members(table: pa.Table, decided: DecidedShard, settings: MixSettings) -> pa.Table:
+def with_members(table: pa.Table, decided: DecidedShard, groups: Sequence[Group]) -> pa.Table:
     """`table` of a decided shard's rows, whole, with the columns that `read_cells` needs; as it is where there are no groups."""
-    if not settings.groups:
+    if not groups:
         return table
-    fields = {name for group in settings.groups for name in group.predicate.fields}
+    fields = set(named_fields(groups))
     with open_arrow(decided.shard.path) as file:
         parquet = pq.ParquetFile(file)
         present = set(parquet.schema_arrow.names) - set(_NO_FIELDS)
         own = {name for name in fields if name in present and (name not in DECIDED_FIELDS or name == "generation")}
-        needs_records = bool(_record_fields(settings.groups, present))
+        needs_records = bool(_record_fields(groups, present))
         scored = parquet.read([*sorted(own), *(["extra"] if needs_records else [])], use_threads=False)
-    return add_members(table, settings.groups, scored)
+    return add_members(table, groups, scored)
 
 
 def add_members(table: pa.Table, groups: Sequence[Group], scored: pa.Table | None = None) -> pa.Table:
     """`table` with a column of bits for each predicate, and for each field of a record. `scored`: columns of the same rows, beside those of the table."""
     columns = _ColumnsOf(table, scored)
-    for group in groups:
+    missing = [name for name in _record_fields(groups, columns.names) if presence_column(name) not in table.column_names] if scored is None else []
+    fresh = [group for group in groups if member_column(group) not in table.column_names]
+    if missing and fresh:
+        raise ValueError(f"{missing[0]}: a table of decisions is asked for a group that names what stands beside it; read it with its members")
+    for group in fresh:
         if member_column(group) not in table.column_names:
             holds = group.predicate.holds(columns, table.num_rows)
             table = table.append_column(member_column(group), pa.array(holds, pa.bool_()))
-    for name in _record_fields(groups, columns.names):
+    for name in _record_fields(fresh, columns.names):
         if presence_column(name) not in table.column_names:
             table = table.append_column(presence_column(name), pa.array([value is not None for value in columns.values_of(name)], pa.bool_()))
     return table
@@ -123,10 +126,21 @@ def read_cells(alive: pa.Table, is_human: np.ndarray, is_stale: np.ndarray, rese
     return cells
 
 
-def record_fields(table: pa.Table, settings: MixSettings) -> tuple[str, ...]:
-    """The fields of records that the groups name, in order, of a table made by `add_members`."""
-    names = dict.fromkeys(name for group in settings.groups for name in group.predicate.fields)
-    return tuple(name for name in names if presence_column(name) in table.column_names)
+def named_fields(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Every field that the groups name, each once."""
+    return tuple(dict.fromkeys(name for group in groups for name in group.predicate.fields))
+
+
+def count_fields(alive: pa.Table, groups: Sequence[Group]) -> list[int]:
+    """How many documents have each of `named_fields`, of a table made by `add_members`; all of them where it is a column."""
+    columns = (presence_column(name) for name in named_fields(groups))
+    return [int(pc.sum(alive[name]).as_py() or 0) if name in alive.column_names else alive.num_rows for name in columns]
+
+
+def member_columns(table: pa.Table, groups: Sequence[Group]) -> list[str]:
+    """The columns of a table made by `add_members` that `read_cells` and `count_fields` read."""
+    names = [*(member_column(group) for group in groups), *(presence_column(name) for name in named_fields(groups))]
+    return [name for name in dict.fromkeys(names) if name in table.column_names]
 
 
 class _ColumnsOf:
@@ -179,7 +193,7 @@ _TYPES = {TEXT: pa.string(), NUMBER: pa.float64(), TRUTH: pa.bool_(), ANYTHING: 
 
 def _record_fields(groups: Sequence[Group], columns: Iterable[str]) -> tuple[str, ...]:
     known = {*columns, *DECIDED_FIELDS}
-    return tuple(name for name in dict.fromkeys(name for group in groups for name in group.predicate.fields) if name not in known)
+    return tuple(name for name in named_fields(groups) if name not in known)
 
 
 def _empty(known: pa.Schema, name: str, kind: str) -> pa.Array:

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.apply_mix import apply_mix
-from transforms.decisions import read_decisions
 from transforms.ledger_files import LEDGER_SCHEMA, LedgerFile, make_rows, split_rows, write_ledger_file
 from transforms.mix_settings import MixSettings
 from transforms.place_mix import MixCuts
 from transforms.records import ORIGIN_NAMES, DecidedShard
 from transforms.storage import join_path, open_arrow, write_whole
+from transforms.survey_mix import read_for_mix
 from transforms.write_shards import ShardWritten, shard_name
 
 _SCORED = ["generator", "parents", "task", "licence", "consent", "signature"]
@@ -75,7 +75,7 @@ def list_shard(
 
     Raises ValueError if a document goes to a file that was not written.
     """
-    decisions = read_decisions(decided, scored=settings.scored_fields)
+    decisions = read_for_mix(decided, settings)
     output_shard = apply_mix(decisions, cuts, settings).output_shard
     kept = np.flatnonzero(output_shard >= 0)
     if not len(kept):

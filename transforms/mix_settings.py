@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -155,6 +155,11 @@ class MixSettings:
     def copy_bits(self) -> int:
         """Bits that tell the copies of a human document apart."""
         return (self.max_human_repeats - 1).bit_length()
+
+    @property
+    def without_groups(self) -> MixSettings:
+        """The same without groups and reserves."""
+        return replace(self, groups=(), reserve=())
 
     @property
     def reserve_fields(self) -> tuple[str, ...]:

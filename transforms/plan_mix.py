@@ -43,12 +43,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transforms.bound_mix import HumanOrder, MixBounds, bound_carried, bound_mix
 from transforms.mix_settings import MixSettings
 from transforms.mix_steps import Amount, Steps, share_of
+
+if TYPE_CHECKING:
+    # Brings along the solver's rows, which a mix without groups has no use for.
+    from transforms.explain_conflict import Conflict
 
 LOSS_WORTH_A_WARNING = Fraction(1, 100)
 """Share of the chosen other documents that may find no place in any shard without a warning: a few do in most mixes."""
@@ -99,6 +104,36 @@ class ReservedGroup:
 
 
 @dataclass(frozen=True)
+class GroupOutcome:
+    """What became of one group."""
+
+    name: str
+    """As the recipe names it."""
+    where: str
+    """Its predicate."""
+    within: str
+    """Name of its parent; empty: none."""
+    asked: str
+    """What was asked for, in words; empty: nothing."""
+    available: Amount
+    """Alive documents of the group."""
+    published: Amount
+    """Documents of the group that are published."""
+    whole: Amount
+    """All that is published of its parent, or of everything."""
+
+    def share(self, unit: str) -> float:
+        """Its share of the parent, or of all that is published."""
+        return self.published.count(unit) / max(1, self.whole.count(unit))
+
+    def sentence(self, unit: str) -> str:
+        """What was asked for, is there and is published."""
+        of = f" of {self.within}" if self.within else ""
+        asked = f", asked for {self.asked}" if self.asked else ""
+        return f"group {self.name}: {self.published} of {self.available.documents:,} documents, {self.share(unit):.4f} of the {unit}{of}{asked}"
+
+
+@dataclass(frozen=True)
 class MixPlan:
     """What the mix is: numbers only, the same for any split of the documents into shards."""
 
@@ -128,6 +163,12 @@ class MixPlan:
     """What became of the reserved places; empty until they are counted over all documents."""
     repeated: Amount | None = None
     """The part of `human_selected` that are further copies of its documents; None where these were not asked for."""
+    groups: tuple[GroupOutcome, ...] = ()
+    """What became of the groups; empty until they are counted over all documents."""
+    conflict: Conflict | None = None
+    """Where groups are asked for: why promises and wanted size cannot all be had."""
+    missing_fields: tuple[str, ...] = ()
+    """Fields of the records that groups name and no document has: slips, for which a run is refused."""
 
     @property
     def is_unmet(self) -> bool:
@@ -138,6 +179,8 @@ class MixPlan:
     def shortages(self) -> tuple[str, ...]:
         """What cannot be had, in sentences without a full stop: human text, fresh text, reserved places."""
         first = () if self.shortage is None else (self.shortage.sentence,)
+        if self.conflict is not None:
+            return (self.conflict.sentence,)
         return (*first, *(group.sentence() for group in self.reserved if not group.is_met))
 
     @property
@@ -172,6 +215,7 @@ class MixPlan:
             f"reserved for {group.name}: {group.published:,} documents, at least {group.reserved:,} promised, of {group.available:,}"
             for group in self.reserved
         ]
+        facts += [group.sentence(unit) for group in self.groups]
         return (*facts, *self.shortages, *self.warnings)
 
 
@@ -208,9 +252,7 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
     selected, unlimited = human.amount(bounds.human.low), human.amount(bounds.unlimited_human.low)
     warnings = []
     shards, wanted = bounds.num_shards[0], settings.num_shards
-    if wanted is not None and 0 < shards < wanted:
-        kind = "human documents" if settings.human_quota > 0 else "documents"
-        warnings.append(f"num_shards={wanted:,}: only {shards:,} {kind} are published, and each shard needs one; {shards:,} shards are written")
+    warnings += warn_of_shards(shards, wanted, settings)
     warnings += warn_of_loss(by_quota.documents - placed.documents, by_quota.documents, shards)
     is_sized = bool(settings.max_documents or settings.max_tokens)
     usable = bounds.usable_human.low
@@ -240,13 +282,19 @@ def describe_mix(human: Steps, other: Steps, bounds: MixBounds, settings: MixSet
     )
 
 
-def warn_of_loss(lost: int, chosen: int, num_shards: int) -> tuple[str, ...]:
-    """A warning, or none, that `lost` of the `chosen` other documents are left out for the sake of the quota of single shards."""
+def warn_of_shards(shards: int, wanted: int | None, settings: MixSettings) -> tuple[str, ...]:
+    """A warning, or none, that there are fewer shards than were asked for."""
+    if wanted is None or not 0 < shards < wanted:
+        return ()
+    kind = "human documents" if settings.human_quota > 0 else "documents"
+    return (f"num_shards={wanted:,}: only {shards:,} {kind} are published, and each shard needs one; {shards:,} shards are written",)
+
+
+def warn_of_loss(lost: int, chosen: int, num_shards: int, kind: str = "other documents") -> tuple[str, ...]:
+    """A warning, or none, that `lost` of the `chosen` documents are left out for the sake of the quota of single shards."""
     if lost <= chosen * LOSS_WORTH_A_WARNING:
         return ()
-    return (
-        f"{lost:,} of {chosen:,} other documents find no place, because each of {num_shards:,} shards holds the quota; fewer shards would keep more",
-    )
+    return (f"{lost:,} of {chosen:,} {kind} find no place, because each of {num_shards:,} shards holds the quota; fewer shards would keep more",)
 
 
 def _describe_shortage(human: Amount, other: Amount, allowed: Amount, by_quota: Amount, settings: MixSettings) -> Shortage:

@@ -104,6 +104,7 @@ class Reason(enum.StrEnum):
     OVER_SIZE = "over_size"
     SHARD_QUOTA = "shard_quota"
     NOT_FRESH = "not_fresh"
+    OVER_GROUP = "over_group"
 
 
 class DeadReason(enum.StrEnum):

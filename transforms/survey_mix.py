@@ -11,7 +11,7 @@ documents before the others by the highest bits of the priority key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,13 @@ import pyarrow.compute as pc
 
 from transforms.bound_mix import HumanOrder
 from transforms.decisions import read_decisions
+from transforms.group_members import add_members, count_fields, decided_fields, member_columns, read_cells, with_members
 from transforms.human_rows import COPY_FIELD, copy_keys, copy_row_keys, counts_as_human, repeat_human
 from transforms.mix_settings import MixSettings
 from transforms.order_keys import placement_keys, priority_keys
 from transforms.plan_mix import MixPlan
 from transforms.records import DecidedShard
+from transforms.survey_cells import CellCuts, survey_cells
 
 BIN_BITS = 20
 """Bits of a key that make its bin: a million bins, a thousand documents in each at a billion documents. At least the two bits of a class."""
@@ -82,6 +84,10 @@ class Selection:
     """Human documents with a reserved place that are not fresh are left out from here on: no fresh text carries them."""
     reserved: Reserved = ()
     """Who has a reserved place."""
+    cells: CellCuts | None = None
+    """Where groups are asked for: the cuts that count instead of all those above."""
+    baseline: Selection | None = None
+    """Where groups are asked for: the selection of the mix without them, which says why else a document is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,8 @@ class Request:
     """Who has a reserved place; without a selection, which knows."""
     of_groups: bool = False
     """Whether the documents of each group with reserved places are asked for, by group, class and priority; a document may count in several."""
+    of_cells: bool = False
+    """Whether documents are asked for by cell and priority (`survey_cells`), with a selection the chosen ones."""
     lost: np.ndarray | None = None
     """uint64: addresses of chosen documents that no shard could hold; not counted."""
 
@@ -127,9 +135,15 @@ class AliveDocuments:
     """bool (groups, n): of which groups with reserved places it is."""
     is_reserved: np.ndarray
     """bool: has a reserved place."""
+    cells: np.ndarray
+    """int64: cell of the document (`group_members`), where groups are asked for; else 0."""
+    found: tuple[int, ...] = ()
+    """Documents that have each field that the groups name."""
 
     def chosen(self, selection: Selection) -> np.ndarray:
-        """bool: lies before the cut of its stratum."""
+        """bool: lies before the cut of its stratum, or of its cell where there are groups."""
+        if selection.cells is not None:
+            return selection.cells.takes(self.cells, self.priority, self.addresses)
         human = lies_before(self.priority, self.addresses, selection.human) & ~self.is_uncarried(selection)
         return np.where(self.is_human, human, lies_before(self.priority, self.addresses, selection.other))
 
@@ -190,16 +204,25 @@ def lies_before(keys: np.ndarray, addresses: np.ndarray, position: Position) -> 
 
 def survey_columns(settings: MixSettings) -> tuple[str, ...]:
     """The columns of `DECISION_SCHEMA` that the mix looks at; beside them it looks at `settings.scored_fields`."""
-    return (*_COLUMNS, "fresh") if settings.min_fresh_human else _COLUMNS
+    return tuple(dict.fromkeys((*_COLUMNS, *(("fresh",) if settings.min_fresh_human else ()), *decided_fields(settings.groups))))
+
+
+def read_for_mix(decided: DecidedShard, settings: MixSettings, columns: Sequence[str] | None = None, scored: Sequence[str] = ()) -> pa.Table:
+    """The decisions about a shard, or these `columns` of them, with all that the mix looks at beside them, and the columns `scored`."""
+    beside = tuple(dict.fromkeys((*settings.scored_fields, *scored)))
+    return with_members(read_decisions(decided, columns, beside), decided, settings.groups)
 
 
 def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = ()) -> AliveDocuments:
     """The alive rows of a table of `DECISION_SCHEMA`, with the columns `settings.scored_fields` beside it, and `copy` where a row may be a further copy.
 
-    Raises ValueError where a figure that the mix needs is missing.
+    Where there are groups, also with the columns of `add_members`, or those that their predicates name; priority keys then stand as they are,
+    without what fresh shares and reserves make of them. Raises ValueError where a figure that the mix needs is missing.
     """
+    decisions = add_members(decisions, settings.groups)
     rows = np.flatnonzero(pc.is_null(decisions["reason"]).to_numpy())
-    names = dict.fromkeys((*survey_columns(settings), *settings.scored_fields, *({COPY_FIELD.name} & set(decisions.column_names))))
+    beside = (*({COPY_FIELD.name} & set(decisions.column_names)), *member_columns(decisions, settings.groups))
+    names = dict.fromkeys((*survey_columns(settings), *settings.scored_fields, *beside))
     alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
@@ -219,7 +242,10 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
     if settings.min_fresh_human:
         is_stale = is_human & ~(pc.fill_null(alive["fresh"], False).to_numpy() & (copies == 0))
     members = _members(alive, settings) & (copies == 0)
-    if reserved:
+    cells, found = np.zeros(len(rows), np.int64), ()
+    if settings.groups:
+        cells, found = read_cells(alive, is_human, is_stale, members, settings), tuple(count_fields(alive, settings.groups))
+    elif reserved:
         classes = np.where(is_human, np.where(is_stale, STALE, FRESH), GROUP_CLASSES - 1)
         for group, places in enumerate(reserved):
             for number, end in enumerate(places.ends):
@@ -239,6 +265,8 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
         is_stale=is_stale,
         members=members,
         is_reserved=is_reserved,
+        cells=cells,
+        found=found,
     )
 
 
@@ -269,6 +297,9 @@ def survey_alive(alive: AliveDocuments, request: Request) -> np.ndarray:
     wanted = np.ones(len(alive.rows), bool) if selection is None else alive.chosen(selection)
     if request.lost is not None:
         wanted &= ~np.isin(alive.addresses, request.lost)
+    if request.of_cells:
+        found = () if selection else alive.found
+        return survey_cells(alive.cells[wanted], alive.priority[wanted], alive.addresses[wanted], alive.units[wanted], request.bins, found)
     keys = alive.priority if selection is None else alive.placement
     strata = np.where(alive.is_human, HUMAN, OTHER)
     if not request.of_groups:
@@ -293,7 +324,7 @@ def survey_shard(decided: DecidedShard, request: Request, settings: MixSettings)
     """`survey_table` of a decided shard's file, reading only the columns it needs; nothing where there is nothing to tell."""
     if decided.num_alive == 0 or (request.bins is not None and len(request.bins) == 0):
         return []
-    decisions = read_decisions(decided, survey_columns(settings), settings.scored_fields)
+    decisions = read_for_mix(decided, settings, survey_columns(settings))
     found = survey_table(repeat_human(decisions, settings), request, settings)
     return [found] if len(found) else []
 

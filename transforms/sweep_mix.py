@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 from transforms.apply_mix import MixOutcome, apply_mix
 from transforms.decisions import read_decisions
 from transforms.find_cuts import find_cuts
+from transforms.group_members import decided_fields, with_members
+from transforms.group_settings import Group
 from transforms.human_rows import repeat_human
 from transforms.mix_settings import DEFAULT_TARGET_SHARD_BYTES, RANK_FIELD, MixSettings
 from transforms.place_mix import MixCuts
@@ -84,16 +86,23 @@ class MixFigures:
 
 
 def read_alive_decisions(
-    decided: Iterable[DecidedShard], fields: Sequence[str], clusters: Sequence[str] = (), near_clusters: str | None = None
+    decided: Iterable[DecidedShard],
+    fields: Sequence[str],
+    clusters: Sequence[str] = (),
+    near_clusters: str | None = None,
+    groups: Sequence[Group] = (),
 ) -> pa.Table:
     """The alive rows of all shards with what the mix looks at, text as dictionaries; `fields` are the settings' `scored_fields`.
 
-    `clusters`: what any of the settings takes turns over; `near_clusters`: the folder of groups of near-duplicates, if these are among them.
+    `clusters`: what any of the settings takes turns over; `near_clusters`: the folder of groups of near-duplicates, if these are among them;
+    `groups`: of all settings, of which a bit a document stays for each predicate.
     """
     parts = []
     fields = [name for name in fields if name != RANK_FIELD]
     for shard in decided:
-        table = read_decisions(shard, _COLUMNS, [name for name in fields if name != "source"])
+        decided_columns = tuple(dict.fromkeys((*_COLUMNS, *decided_fields(groups))))
+        table = with_members(read_decisions(shard, decided_columns, [name for name in fields if name != "source"]), shard, groups)
+        table = table.drop_columns([name for name in decided_columns if name not in _COLUMNS])
         for key in clusters:
             held, valid = read_clusters(shard, key, near_clusters)
             table = table.append_column(cluster_column(key), pa.array(held, pa.uint64(), mask=~valid))
@@ -118,7 +127,7 @@ class MixSweep:
         """The cuts of the mix, what they decide about each row, and the rows: further copies stand behind the documents (`human_rows`)."""
         read = self._reading(settings)
         cuts = find_cuts(read.survey, settings)
-        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved)), read.alive
+        return cuts, apply_mix(read.alive, cuts, settings, read.documents(cuts.selection.reserved, bool(settings.groups))), read.alive
 
     def figures(self, settings: MixSettings) -> MixFigures:
         """The figures of the mix with these settings."""
@@ -135,7 +144,8 @@ class MixSweep:
 
     def _reading(self, settings: MixSettings) -> _ReadMix:
         """What is read for these settings, shared by all that differ only in what no document is looked at for."""
-        key = replace(settings, **_UNREAD)
+        groups = tuple(Group(group.name, group.where, group.within) for group in settings.groups)
+        key = replace(settings, groups=groups, **_UNREAD)
         if key not in self._read:
             ranked = rank_table(self._alive, settings) if settings.priority == "diverse" else self._alive
             self._read[key] = _ReadMix(repeat_human(ranked, settings), settings)
@@ -146,23 +156,25 @@ class MixSweep:
 
 
 class _ReadMix:
-    """The documents as mixes with some settings see them, and the first histogram that all of these begin with."""
+    """The documents as mixes with some settings see them, and the first histograms that all of these begin with."""
 
     def __init__(self, alive: pa.Table, settings: MixSettings):
         self.alive, self._settings = alive, settings
-        self._documents: dict[Reserved, AliveDocuments] = {}
-        self._by_priority: dict[Reserved, np.ndarray] = {}
+        self._documents: dict[bool, tuple[Reserved, AliveDocuments]] = {}
+        self._first: dict[bool, tuple[Reserved, np.ndarray]] = {}
 
-    def documents(self, reserved: Reserved) -> AliveDocuments:
-        """`read_alive` with these reserved places."""
-        if reserved not in self._documents:
-            self._documents = {reserved: read_alive(self.alive, self._settings, reserved)}
-        return self._documents[reserved]
+    def documents(self, reserved: Reserved, with_groups: bool) -> AliveDocuments:
+        """`read_alive` with these reserved places, of the mix with its groups or of that without."""
+        if with_groups not in self._documents or self._documents[with_groups][0] != reserved:
+            settings = self._settings if with_groups else self._settings.without_groups if self._settings.groups else self._settings
+            self._documents[with_groups] = reserved, read_alive(self.alive, settings, reserved)
+        return self._documents[with_groups][1]
 
-    def survey(self, request: Request) -> list[np.ndarray]:
+    def survey(self, request: Request, settings: MixSettings) -> list[np.ndarray]:
         """`survey_table` of all documents."""
+        with_groups, reserved = bool(settings.groups), request.places
         if request.selection is not None or request.bins is not None or request.of_groups or request.lost is not None:
-            return [survey_alive(self.documents(request.places), request)]
-        if request.places not in self._by_priority:
-            self._by_priority = {request.places: survey_alive(self.documents(request.places), request)}
-        return [self._by_priority[request.places]]
+            return [survey_alive(self.documents(reserved, with_groups), request)]
+        if with_groups not in self._first or self._first[with_groups][0] != reserved:
+            self._first[with_groups] = reserved, survey_alive(self.documents(reserved, with_groups), request)
+        return [self._first[with_groups][1]]

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from transforms.apply_mix import apply_mix
-from transforms.decisions import read_decisions
 from transforms.human_rows import counts_as_human
 from transforms.mix_settings import UNITS, MixSettings
 from transforms.order_keys import importance_weights
 from transforms.place_mix import MixCuts
 from transforms.records import DecidedShard
 from transforms.sample_weights import golden_ratio_weights, mean_weights
+from transforms.survey_mix import read_for_mix
 
 PROBABILITY = "ai_probability"
 """The column that weights are made of."""
@@ -41,7 +41,7 @@ def weigh_samples(cuts: MixCuts, kind: str, sums: Sums = (0, 0)) -> MixCuts:
 
 def sum_weights(decided: DecidedShard, cuts: MixCuts, settings: MixSettings) -> list[Sums]:
     """One shard's part of the sums; a pool task. Reads the narrow columns."""
-    decisions = read_decisions(decided, scored=tuple(dict.fromkeys((*settings.scored_fields, PROBABILITY))))
+    decisions = read_for_mix(decided, settings, scored=(PROBABILITY,))
     kept = (apply_mix(decisions, cuts, settings).output_shard >= 0) & ~counts_as_human(decisions["origin"].to_numpy(), settings)
     units = np.ones(len(kept), np.uint64) if settings.quota_unit == UNITS[0] else decisions[settings.quota_unit].to_numpy().astype(np.uint64)
     probabilities = pc.fill_null(decisions[PROBABILITY], np.nan).to_numpy()[kept]

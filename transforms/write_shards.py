@@ -5,14 +5,14 @@ Memory: one output shard's text, about `target_shard_bytes`, in each worker that
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms.dispose_documents import OPTIONAL_FIELDS, PUBLISHED_SCHEMA, SpilledRows
+from transforms.dispose_documents import CELL_FIELD, OPTIONAL_FIELDS, PUBLISHED_SCHEMA, SpilledRows
 from transforms.records import Origin
 from transforms.storage import is_local, join_path, open_arrow, open_binary, write_whole
 
@@ -37,6 +37,8 @@ class ShardWritten:
     """Size of the file."""
     sha256: str
     """Digest of the file."""
+    cells: tuple[tuple[int, int, int, int], ...] = ()
+    """(cell, documents, tokens, bytes) where groups are asked for, sorted: rows of the file by what they count as."""
 
     def of_unit(self, unit: str) -> tuple[int, int]:
         """(human, all) in documents, tokens or bytes."""
@@ -80,7 +82,14 @@ def write_shard(
             for begin, end in row_groups(rows["bytes"].to_numpy()[order], row_group_documents):
                 group = rows.take(pa.array(order[begin:end])).select(schema.names).cast(schema)
                 writer.write_table(group, row_group_size=end - begin)
-    return [count_shard(path, human_origins)]
+    return [replace(count_shard(path, human_origins), cells=_count_cells(rows))]
+
+
+def _count_cells(rows: pa.Table) -> tuple[tuple[int, int, int, int], ...]:
+    if CELL_FIELD.name not in rows.column_names:
+        return ()
+    counted = rows.group_by(CELL_FIELD.name, use_threads=False).aggregate([("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")])
+    return tuple(sorted((row[CELL_FIELD.name], row["tokens_count"], row["tokens_sum"], row["bytes_sum"]) for row in counted.to_pylist()))
 
 
 def row_groups(text_bytes: np.ndarray, max_documents: int) -> list[tuple[int, int]]:

@@ -58,7 +58,7 @@ def shards(tmp_path):
 
 def mixed(shards):
     settings = MixSettings(human_quota="1/2", num_shards=3, max_documents=40)
-    cuts = find_cuts(lambda request: (found for shard in shards for found in survey_shard(shard, request, settings)), settings)
+    cuts = find_cuts(lambda request, mix: (found for shard in shards for found in survey_shard(shard, request, mix)), settings)
     written = [ShardWritten(shard_name(number, 3), (), (), 1, f"digest-{number}") for number in range(3)]
     return settings, cuts, written
 

@@ -68,18 +68,19 @@ def test_a_link_to_itself_is_a_usage_error_and_leaves_nothing(tmp_path):
     assert left_beside(tmp_path / "loop") == []
 
 
-@pytest.mark.parametrize("held", ["a file", "foreign files", "a dataset", "a manifest and foreign files"])
+@pytest.mark.parametrize("held", ["a file", "foreign files", "a dataset", "a manifest and foreign files", "data without a manifest"])
 def test_a_refused_output_is_left_as_it_was_without_a_lock_beside_it(tmp_path, held):
     output = tmp_path / "out"
     if held == "a file":
         output.write_text("mine")
     else:
         output.mkdir()
-        (output / ("data" if held == "a dataset" else "thesis.txt")).write_text("mine")
-        if held != "foreign files":
+        (output / ("thesis.txt" if "foreign" in held else "data")).write_text("mine")
+        if held in ("a dataset", "a manifest and foreign files"):
             (output / "manifest.json").write_text("{}")
     before = sorted(output.iterdir()) if output.is_dir() else output.read_text()
-    with pytest.raises(UsageError, match=r"--output=.*; give"), stage_output(str(output), "one", overwrite=False):
+    # Only a whole dataset may be replaced, and only where that is asked for.
+    with pytest.raises(UsageError, match=r"--output=.*; give"), stage_output(str(output), "one", overwrite=held != "a dataset"):
         pass
     assert before == (sorted(output.iterdir()) if output.is_dir() else output.read_text())
     assert left_beside(output) == []

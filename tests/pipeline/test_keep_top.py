@@ -120,6 +120,25 @@ def test_only_documents_of_a_group_of_the_mix_and_its_parents_are_counted(plain)
     assert 0 < counted == expected < 50
 
 
+def test_a_group_of_the_mix_keeps_its_best_and_a_sweep_says_how_many(plain, headwater, tmp_path):
+    """The models' documents lie within a group that lies within another; books and web are left alone."""
+    (tmp_path / "my.toml").write_text(
+        '[mix.groups.long]\nwhere = "words >= 1"\nmax_share = 1\n'
+        '[mix.groups.models]\nwithin = "long"\nwhere = \'source == "models"\'\nmax_share = 1\n'
+        '[keep_top]\n"quality@models" = "25%"\n'
+    )
+    flags = [f"--scored={plain}/scored", f"--recipe={tmp_path}/my.toml", "--human_quota=0.3"]
+    assert headwater("remix", *flags, f"--output={tmp_path}/out").code == 0
+    (one,) = manifest_of(tmp_path / "out")["keep_top"]
+    below = [row for row in rejected(tmp_path / "out").to_pylist() if row["reason"] == "below_top"]
+    assert {row["source"] for row in below} == {"models"} and {row["partner_id"] for row in below} == {"quality@models"}
+    assert len(below) == one["documents"] - one["kept"] and one["kept"] == math.ceil(one["documents"] / 4) and one["name"] == "quality@models"
+    ran = headwater("plan", *flags, "--sweep=keep_top.quality@models=25%,100%", f"--sweep_output={tmp_path}/t.json")
+    rows = json.loads((tmp_path / "t.json").read_text())
+    assert ran.code == 0 and [rows[0]["documents"], rows[1]["documents"]] == [published(tmp_path / "out").num_rows, published(plain).num_rows]
+    assert "best 25% by quality of models" in headwater("plan", *flags).out
+
+
 # Settings
 
 

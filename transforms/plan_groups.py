@@ -232,7 +232,7 @@ class _Planner:
         size = found.amounts[:, self.size_unit].sum()
         found.lock(Row(-self.all, self.size_unit, -int(size)))
         self._fill_share(found, float(size))
-        share_out(found, self.cells, self.settings.groups, self.unit)
+        share_out(found, self.cells, self.settings.groups, self.unit, self._targets)
         self._near(found, self._targets(found), 0.5)
         is_sharded = self.in_documents and shards > 1 and not self.alone
         if is_sharded and not shards_hold(found.amounts, self.cells.is_human, shards, self.settings):

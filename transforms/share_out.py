@@ -1,12 +1,13 @@
 """Groups with weights: what the groups of one parent get is shared out in proportion to their weights, as far as there is text.
 
-As water fills connected vessels: the least of text / weight is made as large as can be; groups that have no more text stay there, and the others
+What they get together is what the mix that is best by priority would give them: a weight takes nothing from documents that are of none of them.
+Among them, as water fills connected vessels: the least of text / weight is made as large as can be; groups that have no more text stay there, and the others
 rise on. Levels are found in parts of documents, and the whole documents nearest to them are taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -21,22 +22,32 @@ Siblings = list[tuple[np.ndarray, Fraction]]
 """(mask of cells, weight) of groups of one parent."""
 
 
-def share_out(found: HeldMix, cells: Cells, groups: Sequence[Group], unit: int) -> None:
-    """Brings groups with weights as near to their proportion as all that is held allows, and holds what they have then. Parents come first."""
+def share_out(found: HeldMix, cells: Cells, groups: Sequence[Group], unit: int, targets: Callable[[HeldMix], np.ndarray]) -> None:
+    """Brings groups with weights as near to their proportion as all that is held allows, and holds what they have then. Parents come first.
+
+    `targets`: text of each cell in the mix that is best by priority and holds the same.
+    """
     for siblings in sibling_weights(cells, groups):
-        apart = []
-        for (of, _), level in zip(siblings, fill_levels(found, siblings, unit), strict=True):
-            values, constant = found.mixer.terms(of.astype(np.int64), unit)
-            columns = found.program.add_columns(2)
-            aim = level / found.mixer.scale - constant
-            found.program.add_row(np.append(found.mixer.columns, columns), np.append(values, [1, -1]), aim, aim)
-            apart.append(columns)
-        columns = np.concatenate(apart)
-        found.improve((columns, np.ones(len(columns))))
-        for of, _ in siblings:
-            has = found.amounts[of, unit].sum()
-            found.lock(Row(of.astype(np.int64), unit, int(np.ceil(has))))
-            found.lock(Row(-of.astype(np.int64), unit, -int(has)))
+        together = np.logical_or.reduce([of for of, _ in siblings])
+        _hold_near(found, [together], [float(targets(found)[together].sum())], unit)
+        _hold_near(found, [of for of, _ in siblings], fill_levels(found, siblings, unit), unit)
+
+
+def _hold_near(found: HeldMix, parts: list[np.ndarray], aims: list[float], unit: int) -> None:
+    """Brings the text of parts of the cells (bool (c,)) as near to aims as can be, and holds what it is then."""
+    apart = []
+    for of, level in zip(parts, aims, strict=True):
+        values, constant = found.mixer.terms(of.astype(np.int64), unit)
+        columns = found.program.add_columns(2)
+        aim = level / found.mixer.scale - constant
+        found.program.add_row(np.append(found.mixer.columns, columns), np.append(values, [1, -1]), aim, aim)
+        apart.append(columns)
+    columns = np.concatenate(apart)
+    found.improve((columns, np.ones(len(columns))))
+    for of in parts:
+        has = found.amounts[of, unit].sum()
+        found.lock(Row(of.astype(np.int64), unit, int(np.ceil(has))))
+        found.lock(Row(-of.astype(np.int64), unit, -int(has)))
 
 
 def fill_levels(found: HeldMix, siblings: Siblings, unit: int) -> list[float]:

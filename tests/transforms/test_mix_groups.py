@@ -5,6 +5,7 @@ from unittest import mock
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,7 +17,7 @@ from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
 from transforms.mix_settings import UNITS, MixSettings
 from transforms.mix_to_quota import PlanMix
-from transforms.records import DecidedShard, Origin, Reason, ScoredShard
+from transforms.records import DECISION_SCHEMA, DecidedShard, Origin, Reason, ScoredShard
 
 IN_MEMORY = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 SLOW = settings(max_examples=25, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
@@ -162,3 +163,37 @@ def test_beam_plans_what_plain_calls_plan(tmp_path):
                 assert (found[0].selection.cells.keys == expected.selection.cells.keys).all()
 
             assert_that(cuts, same)
+
+
+@pytest.mark.parametrize(("unit", "size"), [("documents", {"max_documents": 20_000}), ("tokens", {"max_tokens": 900_000})])
+def test_a_dozen_groups_of_a_hundred_thousand_documents_are_planned_over_lumps(unit, size):
+    chance, count = np.random.default_rng(1), 100_000
+    columns = {
+        "address": np.arange(count, dtype=np.uint64),
+        "source": [f"s{row % 7}" for row in range(count)],
+        "origin": chance.choice([0, 2], count, p=[0.6, 0.4]).astype(np.uint8),
+        "row_key": chance.integers(0, 1 << 63, count).astype(np.uint64),
+        "quality": chance.random(count).astype(np.float32),
+        "words": chance.integers(50, 3_000, count).astype(np.int32),
+        "tokens": chance.integers(1, 120, count).astype(np.int32),
+        "bytes": chance.integers(100, 900, count).astype(np.int32),
+    }
+    nothing = {field.name: pa.nulls(count, field.type) for field in DECISION_SCHEMA}
+    table = pa.table({**nothing, **{name: pa.array(values) for name, values in columns.items()}}, schema=DECISION_SCHEMA)
+    bounds = [{"share": 0.3}, {"min_share": 0.1}, {"max_share": 0.1}, {"weight": 2}, {"weight": 1}, {"weight": 3}]
+    groups = {f"s{number}": {"where": f'source == "s{number}"', **bound} for number, bound in enumerate(bounds)}
+    groups |= {"good": {"where": "quality >= 0.5", "min_share": 0.6}, "best": {"where": "quality >= 0.9", "within": "good", "share": "1/4"}}
+    groups |= {"long": {"where": "words > 2000", "max_share": 0.35}, "short": {"where": "words < 200", "max_documents": 900}}
+    groups |= {"mid": {"where": "words < 900 and words >= 200", "min_documents": 2_000}}
+    groups |= {"deep": {"where": "quality > 0.7", "within": "s0", "min_share": 0.4}}
+    mix = MixSettings(human_quota=0.55, quota_unit=unit, priority="quality", num_shards=4, groups=groups, **size)
+    plan = cuts_of_tables([table.slice(begin, count // 4) for begin in range(0, count, count // 4)], mix).plan
+    share = {group.name: group.share(unit) for group in plan.groups}
+    named = {group.name: group.published for group in plan.groups}
+    assert plan.conflict is None and plan.num_shards == 4 and plan.human_share >= Fraction(11, 20)
+    assert plan.selected.count(unit) >= next(iter(size.values())) - (0 if unit == "documents" else 2 * 120)
+    assert share["s0"] == pytest.approx(0.3, abs=2e-4) and share["best"] == pytest.approx(0.25, abs=2e-4)
+    assert share["s1"] >= 0.1 >= share["s2"] and share["good"] >= 0.6 and share["long"] <= 0.35 and share["deep"] >= 0.4
+    assert named["short"].documents <= 900 and named["mid"].documents >= 2_000
+    level = share["s4"]
+    assert share["s3"] == pytest.approx(2 * level, rel=0.02) and share["s5"] == pytest.approx(3 * level, rel=0.02)

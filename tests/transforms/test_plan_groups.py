@@ -2,7 +2,9 @@
 
 import itertools
 
+import highspy
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -126,3 +128,84 @@ def test_in_documents_every_promise_is_kept_and_no_mix_that_keeps_them_is_larger
 @SLOW
 def test_in_tokens_and_bytes_a_small_mix_is_the_best_over_single_documents(problem):
     check_plan(*problem)
+
+
+def numbered(*kinds: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """So many documents of each cell, in mixed order of priority."""
+    patterns = [pattern for pattern, count in kinds for _ in range(count)]
+    return [(pattern, place * 0x9E3779B97F4A7C15 % (1 << 64), 5, 20) for place, pattern in enumerate(patterns)]
+
+
+def weighted(size: int, supply: tuple[int, int, int, int]) -> list[int]:
+    """Documents of three groups with the weights 3, 2 and 1, and of none of them, in a mix of so many."""
+    groups = {name: {"where": "true", "weight": weight} for name, weight in (("a", 3), ("b", 2), ("c", 1))}
+    steps = steps_of(numbered((0b00101, supply[0]), (0b01001, supply[1]), (0b10001, supply[2]), (0b00001, supply[3])))
+    plan = plan_cells(steps, MixSettings(human_quota=0, groups=groups, max_documents=size))
+    by_cell = dict(zip(steps.patterns.tolist(), plan.amounts[:, 0].tolist(), strict=True))
+    return [by_cell.get(pattern, 0) for pattern in (0b00101, 0b01001, 0b10001, 0b00001)]
+
+
+def test_weights_share_out_what_their_groups_get():
+    assert weighted(60, (100, 100, 100, 0)) == [30, 20, 10, 0]
+    # What b lacks is shared out among the others in their own proportion.
+    assert weighted(60, (100, 12, 100, 0)) == [36, 12, 12, 0]
+    assert weighted(60, (20, 12, 100, 0)) == [20, 12, 28, 0]
+
+
+def test_weights_take_nothing_from_documents_of_none_of_their_groups():
+    *shared, rest = weighted(120, (100, 100, 100, 100))
+    assert 20 <= rest <= 40 and sum(shared) == 120 - rest
+    assert all(abs(has - sum(shared) * weight / 6) < 1 for has, weight in zip(shared, (3, 2, 1), strict=True))
+
+
+def largest_by_program(steps, mix: MixSettings) -> int:
+    """Most units of a mix by a program over single documents, written from the promises as they are documented: each in, after the one before it."""
+    model = highspy.Highs()
+    model.silent()
+    unit = 0 if mix.quota_unit == "documents" else 1
+    chosen = model.addBinaries(len(steps.cells))
+    for place in range(1, len(steps.cells)):
+        if steps.cells[place] == steps.cells[place - 1]:
+            model.addConstr(chosen[place - 1] >= chosen[place])
+
+    def text(holds) -> object:
+        return model.qsum(
+            [int(steps.units[place, unit]) * chosen[place] for place, cell in enumerate(steps.cells) if holds(int(steps.patterns[cell]))]
+        )
+
+    everything = text(lambda pattern: True)
+    quota = mix.human_quota
+    model.addConstr(quota.denominator * text(lambda pattern: pattern & 1) >= quota.numerator * everything)
+    if mix.max_documents:
+        model.addConstr(everything <= mix.max_documents)
+    if mix.max_tokens:
+        model.addConstr(everything <= mix.max_tokens)
+    for place, group in enumerate(mix.groups):
+        part = text(lambda pattern, place=place: pattern >> (2 + place) & 1)
+        if group.min_share is not None:
+            model.addConstr(group.min_share.denominator * part >= group.min_share.numerator * everything)
+        if group.max_share is not None:
+            model.addConstr(group.max_share.denominator * part <= group.max_share.numerator * everything)
+        if group.max_documents is not None and unit == 0:
+            model.addConstr(part <= group.max_documents)
+    model.setOptionValue("mip_rel_gap", 0.0)
+    model.maximize(everything)
+    return round(model.getObjectiveValue())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("unit", ["documents", "tokens"])
+def test_a_program_over_single_documents_finds_nothing_larger(seed, unit):
+    chance = np.random.default_rng(seed)
+    documents = [
+        (int(chance.integers(2)) | int(chance.integers(8)) << 2, int(chance.integers(1 << 60)), int(chance.integers(5, 60)), 9) for _ in range(150)
+    ]
+    groups = {
+        "a": {"where": "true", "min_share": "0.55"},
+        "b": {"where": "true", "max_share": "1/3"},
+        "c": {"where": "true", "min_share": "0.4", **({"max_documents": 40} if unit == "documents" else {})},
+    }
+    size = {"max_documents": int(chance.integers(40, 160))} if unit == "documents" else {"max_tokens": int(chance.integers(900, 5_000))}
+    mix = MixSettings(human_quota="0.6", quota_unit=unit, groups=groups, **size)
+    steps = steps_of(documents)
+    assert int(plan_cells(steps, mix).amounts[:, 0 if unit == "documents" else 1].sum()) == largest_by_program(steps, mix)

@@ -45,7 +45,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 PATIENCE_SECONDS = 120
 
 
-def repeat_run(run: str, folder: str, copies: int) -> str:
+def repeat_run(run: str, folder: str, copies: int, given: list[str]) -> str:
     """A run of `copies` times the documents of `run` under `folder`, decided about; returns its folder."""
     os.makedirs(f"{folder}/scored", exist_ok=True)
     for number in range(copies):
@@ -54,7 +54,7 @@ def repeat_run(run: str, folder: str, copies: int) -> str:
             if not os.path.exists(target):
                 file = pq.ParquetFile(path)
                 pq.write_table(copy_shard(file.read(), number), target, compression="zstd", row_group_size=10_000)
-    session = Session(folder, [])
+    session = Session(folder, given)
     try:
         setting = session.setting({})
         if session.decided(setting) is None:
@@ -80,11 +80,11 @@ def copy_shard(table: pa.Table, number: int) -> pa.Table:
     return table
 
 
-def time_model(run: str) -> dict[str, Any]:
+def time_model(run: str, given: list[str]) -> dict[str, Any]:
     """Wall and CPU milliseconds of each kind of work, without a browser; in a process of its own, for its memory."""
     found: dict[str, Any] = {}
     began = time.perf_counter(), time.process_time()
-    session = Session(run, [])
+    session = Session(run, given)
     setting = session.setting({})
     decisions = session.decided(setting)
     assert decisions is not None, f"{run}: its decisions do not hold for the default recipe"
@@ -120,7 +120,7 @@ def time_model(run: str) -> dict[str, Any]:
     return found
 
 
-def time_page(run: str) -> dict[str, float] | None:
+def time_page(run: str, given: list[str]) -> dict[str, float] | None:
     """Seconds from the command to the first figures on the screen, milliseconds from a key press to new ones; None without Chromium."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
@@ -136,7 +136,7 @@ def time_page(run: str) -> dict[str, float] | None:
         options.add_argument(flag)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     began = time.perf_counter()
-    command = [sys.executable, "-m", "pipeline", "explore", run, "--port=0", "--no_browser"]
+    command = [sys.executable, "-m", "pipeline", "explore", run, "--port=0", "--no_browser", *given]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         browser.get(re.search(r"http://\S+", process.stdout.readline())[0])
@@ -168,16 +168,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", required=True, metavar="DIR", help="a curated dataset")
     parser.add_argument("--copies", type=int, default=0, metavar="N", help="measure N times its documents instead")
     parser.add_argument("--scratch", metavar="DIR", help="where the copies lie")
+    parser.add_argument("--calibration", metavar="FILE", help="of the detector that scored, where that is not the one that ships")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
+    given = [f"--set=origin.calibration={parsed.calibration}"] if parsed.calibration else []
     if parsed.model:
-        print(json.dumps(time_model(parsed.run)))
+        print(json.dumps(time_model(parsed.run, given)))
         return 0
-    run = repeat_run(parsed.run, parsed.scratch, parsed.copies) if parsed.copies else parsed.run
+    run = repeat_run(parsed.run, parsed.scratch, parsed.copies, given) if parsed.copies else parsed.run
     child = [sys.executable, "-m", "benchmarks.explorer", "--model", "--run", run]
+    child += ["--calibration", parsed.calibration] if parsed.calibration else []
     model = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    page = time_page(run)
+    page = time_page(run, given)
     named = ("open", "quota", "seed", "first preview", "preview", "histogram", "samples")
     rows = [(name, f"{model[name]['wall_ms']:,.0f}", f"{model[name]['cpu_ms']:,.0f}") for name in named]
     lines = [f"{model['documents']:,} documents.", "", format_table(("work", "wall ms", "CPU ms"), rows), ""]

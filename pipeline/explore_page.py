@@ -50,9 +50,12 @@ class Page:
 
     def change(self, key: str, value: Any, done: bool) -> None:
         """Sets `key` of the recipe to `value` and shows what comes of it; `done`: the user has let go of the control."""
-        if key:
-            if self.changes.get(key) == value and not done:
+        if key and self.changes.get(key) == value:
+            # Letting go of a slider tells its value a second time: nothing new, unless it is what deciding again waits for.
+            self._is_done = (done and not self.settled) or self._is_done
+            if self._is_following or not self._is_done:
                 return
+        if key:
             self.changes[key] = value
         self.follow(done)
 
@@ -72,14 +75,13 @@ class Page:
 
     async def _follow(self) -> None:
         try:
-            while self._is_dirty:
-                self._is_dirty, done = False, self._is_done
-                self._is_done = False
-                await self._catch_up(done)
+            while self._is_dirty or self._is_done:
+                self._is_dirty = False
+                await self._catch_up()
         finally:
             self._is_following = False
 
-    async def _catch_up(self, done: bool) -> None:
+    async def _catch_up(self) -> None:
         self._say(PLANNING)
         session = self.session
         try:
@@ -100,7 +102,8 @@ class Page:
         if decisions is None:
             self._stale(True)
             await self.thresholds.show(setting, self.preview, is_decided=False)
-            if done or self._deciding_for is not None:
+            if self._is_done or self._deciding_for == setting.key:
+                self._is_done = False
                 self._decide(setting)
             else:
                 self._say(WAITING)
@@ -135,7 +138,7 @@ class Page:
             return
         if self._deciding_for == key:
             self._deciding_for = None
-            self.follow(True)
+            self.follow(False)
 
     def _show(self, figures: Figures) -> None:
         plan = figures.plan
@@ -164,9 +167,10 @@ class Page:
             self._refusal.set_visibility(False)
             self._say(READY)
         self.mix.show(figures)
-        self.settled = True
+        self.settled, self._is_done = not self._is_dirty, False
 
     def _refuse(self, said: str, title: str) -> None:
+        self._is_done = False
         self._refusal_text.set_text(f"{title}: {said}")
         self._refusal.set_visibility(True)
         self._say("refused")

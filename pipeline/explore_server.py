@@ -11,7 +11,9 @@ import contextlib
 import hmac
 import http.cookies
 import secrets
+import signal
 import socket
+import sys
 import threading
 import urllib.parse
 import webbrowser
@@ -94,6 +96,8 @@ def serve(application: Application, listening: socket.socket, *, open_browser: b
         timer = threading.Timer(OPEN_AFTER_SECONDS, webbrowser.open, [address])
         timer.daemon = True
         timer.start()
+    # Ended by its manager it cleans up as well: the server hands the signal on to this when it has stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
 

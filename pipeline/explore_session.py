@@ -63,7 +63,14 @@ class Session:
         self._deciding: Deciding | None = None
         self._turn = 0
         try:
-            setting = self.setting({})
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        setting = self.setting({})
+        try:
             self.catalog = admit_run([recall_split(path)[0] for path in self._paths], setting.recipe, Folders(self._work))
         except ValueError as error:
             raise UsageError(f"{self.scored}: {error}") from error

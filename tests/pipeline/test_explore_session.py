@@ -36,7 +36,7 @@ def session(run):
 
 def plan(run, changes):
     """The manifest of `headwater plan` with these changes."""
-    words = [f"--set={key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in changes.items()]
+    words = [f"--set={key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in changes.items()]  # a predicate is a bare word
     with contextlib.redirect_stdout(io.StringIO()):
         return run_command(parse_arguments(["plan", f"--scored={run}/scored", "--workers=0", "--progress=none", *words]), ())
 
@@ -69,6 +69,7 @@ def same(figures, manifest):
         {"mix.max_tokens": 3000, "mix.human_quota": 0, "reserve.source.web": 4},
         {"mix.human_quota": "0.95", "mix.max_documents": 100, "mix.on_shortage": "shrink"},
         {"mix.human_quota": "0.9", "mix.max_documents": 200, "mix.max_human_repeats": 3, "mix.priority": "importance"},
+        {"mix.groups.web.where": 'source == "web"', "mix.groups.web.max_share": 0.1, "mix.human_quota": "0.6"},
         {"mix.priority": "diverse", "mix.diverse_by": "source", "mix.max_documents": 50},
     ],
 )

@@ -155,11 +155,12 @@ class _Planner:
     def _wanted(self, cells: Cells) -> Promise:
         """The wanted size as a least one: what the sizes alone would let in, but for one document in tokens and bytes."""
         named, everything = sizes_of(self.settings), np.ones(len(cells.patterns), np.int64)
+        something = Row(-everything, DOCUMENTS, -1)
         if not named:
-            return Promise("publishing anything", (Row(-everything, DOCUMENTS, -1),))
+            return Promise("publishing anything", (something,))
         if self.size is None:
             self.size = self._most_by_size(named)
-        return Promise("reaching " + " or ".join(f"{key} = {most:,}" for key, _, most in named), (Row(-everything, self.size_unit, -self.size),))
+        return Promise("reaching " + " or ".join(f"{key} = {most:,}" for key, _, most in named), (Row(-everything, self.size_unit, -self.size), something))
 
     def _most_by_size(self, named: list[tuple[str, int, int]]) -> int:
         if all(unit == self.size_unit for _, unit, _ in named):

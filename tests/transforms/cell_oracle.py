@@ -105,8 +105,9 @@ class Oracle:
         """The wanted size as a promise: what the sizes alone let in, but for one document where text is in lumps."""
         limits = {name: keeps for name, keeps in self.promises().items() if name.startswith("max_")}
         total = self.amount(self.everything, self.size_unit())
+        something = self.amount(self.everything, 0) >= 1
         if not limits:
-            return "publishing anything", self.amount(self.everything, 0) >= 1
+            return "publishing anything", something
         within = np.logical_and.reduce(list(limits.values()))
         is_lumped = (
             self.unit
@@ -114,12 +115,12 @@ class Oracle:
             or any(getattr(group, f"{b}tokens") is not None for group in self.settings.groups for b in ("", "min_", "max_"))
         )
         if not is_lumped:
-            return "reaching " + " or ".join(limits), total >= total[within].max()
+            return "reaching " + " or ".join(limits), (total >= total[within].max()) & something
         most = min(
             [m for m, unit in ((self.settings.max_documents, 0), (self.settings.max_tokens, 1)) if m is not None and unit == self.size_unit()]
             + [total.max()]
         )
-        return "reaching " + " or ".join(limits), total >= most - self.largest[self.size_unit()]
+        return "reaching " + " or ".join(limits), (total >= most - self.largest[self.size_unit()]) & something
 
 
 def _say(share: Fraction) -> str:

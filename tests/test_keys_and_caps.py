@@ -142,7 +142,7 @@ def test_without_them_nothing_is_stored_and_a_remix_says_what_to_do(headwater, f
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ("--cap=promt=2", "key 'promt': none of 64 documents has one; name a field of the records"),
+        ("--cap=promt=2", "key 'promt': none of 64 documents has one; did you mean 'prompt'?"),
         ("--cap=prompt", "--cap=prompt: must be FIELD=N, such as prompt=2"),
         ("--cap=prompt=two", "must be FIELD=N"),
         ("--cap=url:site=2", "caps.url:site: key url:site: no such form; allowed: normalised, host"),

@@ -209,7 +209,7 @@ def test_the_named_suspect_is_the_source_that_did_it(headwater, programme, tmp_p
         (["--ledger={}/ledger", "--cycle=c1", "--fail_on=human_shore<1"], "did you mean 'human_share'"),
         (["--ledger={}/ledger", "--cycle=c1", "--fail_on=human_share<-5%@c9"], "the ledger holds no figures of cycle 'c9'"),
         (["--ledger={}/ledger", "--cycle=c1", "--fresh_after=soon"], "must be a date such as"),
-        (["--ledger={}/ledger", "--cycle=c1", "--max_synthetic_uses=0"], "ledger.max_synthetic_uses = 0: must be at least 1"),
+        (["--ledger={}/ledger", "--cycle=c1", "--max_synthetic_uses=0"], "ledger.max_synthetic_uses = 0: must be 1.."),
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(headwater, programme, tmp_path, flags, said):

@@ -13,6 +13,8 @@ from transforms.records import Origin
 
 IN_MEMORY_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 """The default, by its full name: plain DirectRunner may pick Prism and try to download it."""
+MOST_WORKERS = 1_000
+"""Processes that `--workers` may ask for on one machine."""
 INPUT_FLAGS = {
     "human": (Origin.HUMAN, "verified human text"),
     "synthetic": (Origin.SYNTHETIC, "text written by models"),
@@ -119,7 +121,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """How a run is carried out."""
     group = parser.add_argument_group("running")
     group.add_argument("--runner", default=IN_MEMORY_RUNNER, help="Beam runner (default: in memory on this machine); its own flags pass through")
-    group.add_argument("--workers", type=_whole, default=None, metavar="N", help="processes on this machine (default: one for each core)")
+    group.add_argument("--workers", type=_workers, default=None, metavar="N", help="processes on this machine (default: one for each core)")
     group.add_argument(
         "--progress", choices=("auto", "bars", "lines", "none"), default="auto", help="how progress is shown (default: bars on a terminal)"
     )
@@ -182,9 +184,9 @@ def _languages(text: str) -> list[str]:
     return codes
 
 
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(MOST_WORKERS)) or int(text) > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number from 0 to {MOST_WORKERS:,}; one process for each core is enough")
     return int(text)
 
 

@@ -70,6 +70,7 @@ def build_manifest(
         "reserve": [asdict(group) for group in plan.reserved],
         "groups": [{**asdict(group), "share": group.share(mix.quota_unit)} for group in plan.groups],
         "accounts": [describe_account(account) for account in accounts],
+        "scored_shards": len(catalog.shards),
         "origin_conflicts": catalog.origin_conflicts,
         "mix": {"sentences": list(plan.sentences()), "num_shards": plan.num_shards},
         "shards": [_shard(shard, mix.quota_unit) for shard in written],

@@ -161,7 +161,25 @@ def scored_shards(folder: str) -> list[str]:
             ) from error
     if not found:
         raise UsageError(f"--scored={folder}: holds no scored shards; give the scored/ folder that `headwater curate` left")
+    wanted = _shards_left_by_curate(folder)
+    if wanted is not None and len(found) < wanted:
+        raise UsageError(
+            f"--scored={folder}: holds {len(found):,} scored shards, and the run that made them left {wanted:,}; their documents would be lost: "
+            "bring the others back, or copy those that are wanted to a folder of their own"
+        )
     return found
+
+
+def _shards_left_by_curate(folder: str) -> int | None:
+    # Shards that stand beside no manifest, or one from before it counted them, were copied by hand or are in an object store: any number will do.
+    path = os.path.join(os.path.dirname(os.path.abspath(folder)), "manifest.json")
+    if not is_local(folder) or os.path.basename(os.path.abspath(folder)) != "scored" or not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read()).get("scored_shards")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scored={folder}: the manifest beside it, {path}, cannot be read: {what_it_says(error)[0]}") from error
 
 
 def remix_recipe(parsed: Namespace, shard: str) -> tuple[Recipe, str | None]:

@@ -100,6 +100,26 @@ def test_damage_where_a_run_does_not_look_does_not_stop_it(headwater, copy, cura
     assert digest(tmp_path / "again") == digest(curated)
 
 
+def test_a_shard_that_is_missing_beside_its_manifest_loses_no_documents_in_silence(headwater, copy, curated, tmp_path):
+    left = len(list((copy / "scored").glob("*.parquet")))
+    shard(copy, 0).unlink()
+    for command in (("remix", f"--output={tmp_path}/again"), ("plan",)):
+        ran = headwater(*command, f"--scored={copy}/scored")
+        assert ran.code == 2 and f"holds {left - 1} scored shards, and the run that made them left {left}" in ran.err, ran.err
+    assert sorted(os.listdir(tmp_path)) == ["run"]
+    # Copied elsewhere, fewer shards are what their owner wants.
+    (copy / "scored").rename(tmp_path / "chosen")
+    assert headwater("plan", f"--scored={tmp_path}/chosen").code == 0
+
+
+@pytest.mark.parametrize("manifest", ["", "{", '{"scored_shards": null}', "{}"])
+def test_a_manifest_that_does_not_count_shards_asks_for_none_and_a_broken_one_is_named(headwater, copy, manifest):
+    (copy / "manifest.json").write_text(manifest)
+    ran = headwater("plan", f"--scored={copy}/scored")
+    assert ran.code == (0 if manifest.endswith("}") else 2), ran.err
+    assert ran.code == 0 or f"{copy}/manifest.json" in ran.err
+
+
 def without_one(run: Path) -> None:
     shard(run, 1, "decided").unlink()
 

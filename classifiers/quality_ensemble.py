@@ -50,8 +50,10 @@ class MemberRanks:
         places = np.linspace(0, 1, QUANTILES)
         # A score that many texts share is a flat stretch: its middle is their rank.
         low, high = np.searchsorted(quantiles, values, "left"), np.searchsorted(quantiles, values, "right") - 1
-        middle = (places[np.minimum(low, QUANTILES - 1)] + places[np.clip(high, 0, QUANTILES - 1)]) / 2
-        return np.where(high > low, middle, np.interp(values, quantiles, places))
+        above, below = places[np.minimum(low, QUANTILES - 1)], places[np.clip(high, 0, QUANTILES - 1)]
+        # Between quantiles that lie closer than 1e-308 the slope overflows: what lies between them lies between their places all the same.
+        between = np.clip(np.interp(values, quantiles, places), below, above)
+        return np.where(high >= low, (above + below) / 2, between)
 
 
 class QualityEnsembleScorer:

@@ -22,6 +22,11 @@ def ranks_of(values) -> MemberRanks:
     return MemberRanks("v", tuple(np.quantile(np.asarray(values, np.float64), np.linspace(0, 1, QUANTILES))))
 
 
+def test_quantiles_that_lie_closer_than_any_slope_can_say_have_ranks_between_theirs():
+    ranks = ranks_of([0.0] * 13 + [-1.0] * 3 + [-2.225073858507e-311, -2.225073858507203e-309]).rank(np.array([-2.225073858507e-311, -1e-311, 0.0]))
+    assert ((ranks > 0) & (ranks < 1)).all() and (np.diff(ranks) >= 0).all()
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.lists(st.floats(-1e7, 1e7), min_size=2, max_size=20))
 @settings(max_examples=100)
 def test_ranks_lie_in_0_to_1_and_never_fall_as_scores_rise(sample, scores):

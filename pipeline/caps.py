@@ -88,7 +88,9 @@ def _wanted_keys(tables: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _diverse_by(tables: Mapping[str, Any]) -> str:
-    return tables["mix"]["diverse_by"] if tables["mix"]["priority"] == "diverse" else ""
+    groups = tables["mix"].get("groups", {})
+    orders = [tables["mix"]["priority"], *(group.get("priority") for group in groups.values() if isinstance(group, Mapping))]
+    return tables["mix"]["diverse_by"] if "diverse" in orders else ""
 
 
 def _complete_keys(score: dict[str, Any], wanted: Iterable[tuple[str, str]], columns: Sequence[str] | None) -> None:

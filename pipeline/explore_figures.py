@@ -59,7 +59,7 @@ class Decisions:
     def alive(self, mix: MixSettings) -> tuple[pa.Table, MixSweep]:
         """The documents that are left (`read_alive_decisions`), and mixes of them; read anew only where `mix` looks at more than those before."""
         fields = {name for name in RESERVE_FIELDS if name in self.columns.schema.names} | set(mix.scored_fields)
-        clusters = {mix.diverse_by} if mix.priority == "diverse" else set()
+        clusters = {mix.diverse_by} if mix.takes_turns else set()
         # What is read of a group is whom its predicate holds for: shares and bounds are no matter.
         groups = {Group(group.name, group.where, group.within) for group in mix.groups}
         with self._lock:

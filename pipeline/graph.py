@@ -50,7 +50,7 @@ def build_graph(root: beam.Pipeline, job: Job) -> None:
         from pipeline.ledger_graph import Remember
 
         decided, lineage = decided | "Remember" >> Remember(job.ledger, job.folders)
-    if job.recipe.mix.priority == "diverse":
+    if job.recipe.mix.takes_turns:
         # Imported here: no other order needs it.
         from transforms.rank_in_clusters import RankInClusters
 

@@ -22,7 +22,7 @@ from classifiers.scorers import SCORER_NAMES, ScoreSettings, score_fields
 from pipeline.caps import NEAR_CLUSTER, CapSettings, complete_scores
 from pipeline.decontamination import evaluation_of, limits_of, recall_evaluation
 from pipeline.errors import UsageError
-from pipeline.mix_orders import check_priority, check_sample_weight
+from pipeline.mix_orders import check_priority, check_sample_weight, named_orders
 from pipeline.recipe_sections import DedupSettings, LedgerSettings, OriginSettings, PublishSettings, ReadSettings, require
 from transforms.apply_rules import Rule, check_rule_fields
 from transforms.find_contaminated import ContaminationLimits
@@ -237,8 +237,9 @@ def _needed_scorers(recipe: Recipe) -> Iterable[tuple[str, str]]:
         yield "signature", "dedup.near"
     if any(key == NEAR_CLUSTER for key, _ in recipe.caps.most):
         yield "signature", f"caps.{NEAR_CLUSTER}"
-    if recipe.mix.priority == "quality" and recipe.dedup.quality_field == "quality":
-        yield "quality", 'mix.priority = "quality"'
+    ordered = next((name for name, order in named_orders(recipe.mix).items() if order == "quality"), None)
+    if ordered and recipe.dedup.quality_field == "quality":
+        yield "quality", f'{ordered}.priority = "quality"'
 
 
 def _rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterable[Rule]:

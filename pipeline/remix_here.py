@@ -36,7 +36,7 @@ def remix_here(job: Job, parsed: Namespace) -> None:
         from pipeline.ledger_here import list_here, remember_here
 
         decided, lineage = remember_here(decided, job.ledger, folders)
-    if mix.priority == "diverse":
+    if mix.takes_turns:
         # Imported here: no other order needs it.
         from transforms.rank_documents import rank_here
 

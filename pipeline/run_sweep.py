@@ -59,7 +59,7 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
         mixes = [recipes[number][0].mix for number in members]
         fields = sorted({field for mix in mixes for field in mix.scored_fields})
         groups = tuple(dict.fromkeys(group for mix in mixes for group in mix.groups))
-        clusters = sorted({mix.diverse_by for mix in mixes if mix.priority == "diverse"})
+        clusters = sorted({mix.diverse_by for mix in mixes if mix.takes_turns})
         with _decisions(parsed, command_line, scored, *recipes[members[0]], key) as folder:
             alive = read_alive_decisions((recall_decisions(shard, folder)[0] for shard in shards), fields, clusters, folder, groups)
         sweeping = MixSweep(alive)

@@ -16,7 +16,7 @@ from tests.classifiers.test_perplexity import make_arpa
 from tests.conftest import WITHOUT_DETECTOR, published, rejected
 from tests.texts import documents, edited, write_jsonl
 from transforms.dispose_documents import PUBLISHED_SCHEMA
-from transforms.mix_settings import MixSettings
+from transforms.mix_settings import PRIORITY_FIELDS, MixSettings
 from transforms.order_keys import priority_keys
 
 SCORERS = ["size", "gopher_quality", "quality", "ai_detector", "content_hash", "signature"]
@@ -48,7 +48,7 @@ def first_of(curated, origin: str, count: int, mix: MixSettings) -> set[str]:
     alive = set(published(curated)["id"].to_pylist())
     rows = [row for row in scored.to_pylist() if row["origin"] == origin and row["id"] in alive]
     row_keys = np.array([row["row_key"] for row in rows], np.uint64)
-    scores = np.array([row.get(mix.priority_field) for row in rows], np.float32)
+    scores = np.array([row.get(PRIORITY_FIELDS.get(mix.priority)) for row in rows], np.float32)
     keys = priority_keys(row_keys, np.array([row["quality"] for row in rows], np.float32), mix, scores)
     return {rows[place]["id"] for place in np.argsort(keys)[:count]}
 

@@ -155,3 +155,23 @@ def test_a_diff_tells_which_keys_of_which_groups_differ(headwater, scored, mixed
 def test_a_mistake_is_said_in_a_sentence(headwater, scored, flags, said):
     ran = headwater("plan", f"--scored={scored}", *flags)
     assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
+
+
+def test_a_group_may_choose_by_an_order_of_its_own(headwater, scored, tmp_path):
+    """The same number of documents of support, chosen by quality as all others, and at random by two seeds."""
+    chosen = {}
+    for name, flags in {"best": [], "drawn": ["; priority=random"], "again": ["; priority=random"]}.items():
+        group = f'--group=support=task == "support"; documents=20{"".join(flags)}'
+        seed = "--seed=3" if name == "again" else "--seed=0"
+        ran = headwater("remix", f"--scored={scored}", f"--output={tmp_path}/{name}", group, "--max_documents=60", seed)
+        assert ran.code == 0, ran.err
+        chosen[name] = {row["id"]: row["quality"] for row in published(tmp_path / name).to_pylist() if row["task"] == "support"}
+        assert len(chosen[name]) == 20
+    assert set(chosen["best"]) != set(chosen["drawn"]) != set(chosen["again"])
+    assert sum(chosen["best"].values()) >= sum(chosen["drawn"].values())
+    ran = headwater("plan", f"--scored={scored}", '--group=support=task == "support"; priority=hard')
+    assert ran.code == 2 and "mix.groups.support.priority = 'hard': orders by 'perplexity', which is not scored; set score.perplexity_model" in ran.err
+    ran = headwater("plan", f"--scored={scored}", '--group=support=task == "support"; priority=diverse')
+    assert ran.code == 2 and "mix.diverse_by" in ran.err
+    ran = headwater("plan", f"--scored={scored}", '--group=support=task == "support"; priority=diverse', "--diverse_by=source")
+    assert ran.code == 0 and "asked for priority = diverse" in ran.out, ran.err

@@ -117,13 +117,18 @@ def read_cells(alive: pa.Table, is_human: np.ndarray, is_stale: np.ndarray, rese
     cells = np.where(is_human, HUMAN_BIT, 0)
     if settings.min_fresh_human:
         cells |= np.where(is_human & ~is_stale, FRESH_BIT, 0)
-    members: list[np.ndarray] = []
-    for group, parent in zip(settings.groups, parent_places(settings.groups), strict=True):
-        holds = alive[member_column(group)].to_numpy()
-        members.append(holds & members[parent] if parent >= 0 else holds)
-    for place, holds in enumerate([*members, *reserved], FIRST_GROUP_BIT):
+    for place, holds in enumerate([*read_members(alive, settings.groups), *reserved], FIRST_GROUP_BIT):
         cells |= holds.astype(np.int64) << place
     return cells
+
+
+def read_members(alive: pa.Table, groups: Sequence[Group]) -> list[np.ndarray]:
+    """bool: which documents of a table made by `add_members` are of each group, and so of its parents."""
+    members: list[np.ndarray] = []
+    for group, parent in zip(groups, parent_places(groups), strict=True):
+        holds = alive[member_column(group)].to_numpy()
+        members.append(holds & members[parent] if parent >= 0 else holds)
+    return members
 
 
 def named_fields(groups: Sequence[Group]) -> tuple[str, ...]:

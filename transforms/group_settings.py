@@ -10,12 +10,15 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+from classifiers.nearest import did_you_mean
 from transforms.group_predicates import Predicate
 
 MOST_GROUPS = 40
 """Groups and reserves of one mix, at most: each takes a bit of the 64 that a document's cell and priority share."""
 SHARE_KEYS = ("share", "min_share", "max_share")
 """Keys whose value is a share of the parent, 0..1."""
+PRIORITIES = ("quality", "random", "importance", "diverse", "hard")
+"""Orders in which documents are chosen: `transforms.order_keys` says what each is."""
 COUNT_KEYS = tuple(f"{bound}{unit}" for unit in ("documents", "tokens") for bound in ("", "min_", "max_"))
 """Keys whose value is a number of documents or tokens."""
 _ENDLESS = re.compile(r"[eE][+-]?0*[1-9][\d_]{3,}")
@@ -60,6 +63,8 @@ class Group:
     """Least number of tokens."""
     max_tokens: int | None = None
     """Largest number of tokens."""
+    priority: str = ""
+    """Which of its documents go first, one of `PRIORITIES`; empty: as in the parent, or the whole mix."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -77,6 +82,8 @@ class Group:
                 raise self._error(exact, f"given without min_{exact} and max_{exact}, since it is exact")
             if low is not None and high is not None and low > high:
                 raise self._error(f"min_{exact}", f"at most max_{exact}")
+        if self.priority not in ("", *PRIORITIES):
+            raise self._error("priority", f"one of {', '.join(PRIORITIES)}, or empty{did_you_mean(self.priority, PRIORITIES)}")
         try:
             self.predicate  # noqa: B018
         except ValueError as error:
@@ -91,6 +98,8 @@ class Group:
     def asked(self) -> str:
         """What is asked for, in words; empty where nothing is."""
         keys = {key: _plain(getattr(self, key)) for key in (*SHARE_KEYS, "weight", *COUNT_KEYS) if getattr(self, key) is not None}
+        if self.priority:
+            keys["priority"] = self.priority
         return ", ".join(f"{key} = {value}" for key, value in keys.items()) + (f" of {self.within}" if self.within and keys else "")
 
     def _fraction(self, key: str) -> Fraction:

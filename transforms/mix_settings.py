@@ -8,17 +8,16 @@ from decimal import Decimal
 from fractions import Fraction
 
 from classifiers.nearest import did_you_mean
-from transforms.group_settings import MOST_GROUPS, Group, exact_fraction, make_groups
+from transforms.group_settings import MOST_GROUPS, PRIORITIES, Group, exact_fraction, make_groups
 
 UNITS = ("documents", "tokens", "bytes")
 """What a share can be counted in: the columns of every array of units, in this order."""
 RESERVE_FIELDS = ("task", "source", "generator", "declared_language", "language")
 """Columns of a scored shard by whose values places can be reserved."""
-PRIORITIES = ("quality", "random", "importance", "diverse", "hard")
-"""Orders in which documents are chosen: `transforms.order_keys` says what each is."""
 RANK_FIELD = "cluster_rank"
 """The column of each document's rank within its cluster (`transforms.rank_documents`)."""
-_PRIORITY_FIELDS = {"importance": "ai_probability", "diverse": RANK_FIELD, "hard": "perplexity"}
+PRIORITY_FIELDS = {"importance": "ai_probability", "diverse": RANK_FIELD, "hard": "perplexity"}
+"""The score that an order is made of, where that is not the quality of the decisions."""
 MOST_EXPONENT = 100.0
 """Largest exponent of the importance weights: beyond it nothing but the surest human text would have a weight."""
 MOST_REPEATS = 64
@@ -167,14 +166,19 @@ class MixSettings:
         return tuple(sorted({one.field for one in self.reserve}))
 
     @property
-    def priority_field(self) -> str | None:
-        """The score that the order of priority is made of, where that is not the quality of the decisions."""
-        return _PRIORITY_FIELDS.get(self.priority)
+    def orders(self) -> tuple[str, ...]:
+        """Every order of priority that some document has, of the whole mix first, each once."""
+        return tuple(dict.fromkeys((self.priority, *(group.priority for group in self.groups if group.priority))))
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether documents need a rank within a cluster."""
+        return "diverse" in self.orders
 
     @property
     def scored_fields(self) -> tuple[str, ...]:
         """The columns that the mix looks at beside the decisions: those of a scored shard, and the rank within a cluster."""
-        return (*self.reserve_fields, *([self.priority_field] if self.priority_field else []))
+        return (*self.reserve_fields, *(PRIORITY_FIELDS[order] for order in self.orders if order in PRIORITY_FIELDS))
 
 
 def _is_count(value: object) -> bool:

@@ -53,19 +53,22 @@ def mix_hash(row_keys: np.ndarray, seed: int, stream: int) -> np.ndarray:
     return hashes
 
 
-def priority_keys(row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings, scores: np.ndarray | None = None) -> np.ndarray:
-    """Priority keys (uint64): the smallest is chosen first.
+def priority_keys(
+    row_keys: np.ndarray, qualities: np.ndarray, settings: MixSettings, scores: np.ndarray | None = None, order: str = ""
+) -> np.ndarray:
+    """Priority keys (uint64): the smallest is chosen first. `order`: of these documents; empty: `mix.priority`.
 
-    `qualities`: 0..1, looked at by `quality` and `diverse`. `scores`: the column `settings.priority_field`, with nan for null, where there is such a field.
+    `qualities`: 0..1, looked at by `quality` and `diverse`. `scores`: the column `PRIORITY_FIELDS[order]`, with nan for null, where there is such a field.
     """
+    order = order or settings.priority
     hashes = mix_hash(row_keys, settings.seed, _PRIORITY_STREAM)
-    if settings.priority == "importance":
+    if order == "importance":
         return importance_keys(hashes, scores, settings.importance_exponent)
-    if settings.priority == "hard":
+    if order == "hard":
         return hard_keys(hashes, scores)
-    if settings.priority == "diverse":
+    if order == "diverse":
         return diverse_keys(scores, quality_keys(hashes, qualities))
-    return quality_keys(hashes, qualities) if settings.priority == "quality" else hashes
+    return quality_keys(hashes, qualities) if order == "quality" else hashes
 
 
 def placement_keys(row_keys: np.ndarray, settings: MixSettings) -> np.ndarray:

@@ -23,8 +23,9 @@ from transforms.decisions import read_decisions
 from transforms.group_members import add_members, count_fields, decided_fields, member_columns, read_cells, with_members
 from transforms.human_rows import COPY_FIELD, copy_keys, copy_row_keys, counts_as_human, repeat_human
 from transforms.mix_settings import MixSettings
-from transforms.order_keys import placement_keys, priority_keys
+from transforms.order_keys import placement_keys
 from transforms.plan_mix import MixPlan
+from transforms.read_priorities import BY_QUALITY, read_priorities
 from transforms.records import DecidedShard
 from transforms.survey_cells import CellCuts, survey_cells
 
@@ -226,16 +227,16 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
     alive = decisions.select([name for name in names if name != "reason"])
     if len(rows) < decisions.num_rows:
         alive = alive.take(pa.array(rows))
-    needed = [name for name in _COLUMNS if name != "reason" and (name != "quality" or settings.priority in ("quality", "diverse"))]
+    by_quality = [order for order in settings.orders if order in BY_QUALITY]
+    needed = [name for name in _COLUMNS if name != "reason" and (name != "quality" or by_quality)]
     for name in needed:
         if alive[name].null_count:
             raise ValueError(f"decision column {name!r}: {alive[name].null_count} documents to mix have none; every alive document needs one")
     columns = {name: alive[name].to_numpy() for name in needed}
     qualities = columns.get("quality", np.empty(0))
     if np.isnan(qualities).any():
-        raise ValueError(f"decision column 'quality': not a number; priority={settings.priority} needs a value in 0..1 for every alive document")
-    scores = _scores(alive, settings)
-    is_human, priority = counts_as_human(columns["origin"], settings), priority_keys(columns["row_key"], qualities, settings, scores)
+        raise ValueError(f"decision column 'quality': not a number; priority={by_quality[0]} needs a value in 0..1 for every alive document")
+    is_human, priority = counts_as_human(columns["origin"], settings), read_priorities(alive, columns["row_key"], qualities, settings)
     copies = alive[COPY_FIELD.name].to_numpy() if COPY_FIELD.name in alive.column_names else np.zeros(len(rows), np.int16)
     priority = np.where(is_human, copy_keys(priority, copies, settings), priority)
     is_stale, is_reserved = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
@@ -268,13 +269,6 @@ def read_alive(decisions: pa.Table, settings: MixSettings, reserved: Reserved = 
         cells=cells,
         found=found,
     )
-
-
-def _scores(alive: pa.Table, settings: MixSettings) -> np.ndarray | None:
-    if settings.priority_field is None:
-        return None
-    column = alive[settings.priority_field]
-    return (pc.fill_null(column, np.nan) if column.null_count else column).to_numpy()
 
 
 def _members(alive: pa.Table, settings: MixSettings) -> np.ndarray:

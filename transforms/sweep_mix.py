@@ -144,10 +144,10 @@ class MixSweep:
 
     def _reading(self, settings: MixSettings) -> _ReadMix:
         """What is read for these settings, shared by all that differ only in what no document is looked at for."""
-        groups = tuple(Group(group.name, group.where, group.within) for group in settings.groups)
+        groups = tuple(Group(group.name, group.where, group.within, priority=group.priority) for group in settings.groups)
         key = replace(settings, groups=groups, **_UNREAD)
         if key not in self._read:
-            ranked = rank_table(self._alive, settings) if settings.priority == "diverse" else self._alive
+            ranked = rank_table(self._alive, settings) if settings.takes_turns else self._alive
             self._read[key] = _ReadMix(repeat_human(ranked, settings), settings)
         self._read.move_to_end(key)
         if len(self._read) > MOST_READ:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
-from transforms.mix_settings import MixSettings
+from transforms.mix_settings import PRIORITY_FIELDS, MixSettings
 from transforms.order_keys import placement_keys, priority_keys
 from transforms.place_mix import MixCuts
 from transforms.plan_mix import plan_mix
@@ -113,7 +113,7 @@ def slow_mix(documents: list[dict], mix: MixSettings) -> dict[int, tuple[int, st
 def priorities_of(documents: list[dict], mix: MixSettings) -> np.ndarray:
     row_keys = np.array([document["row_key"] for document in documents], np.uint64)
     qualities = np.array([document["quality"] for document in documents], np.float32)
-    return priority_keys(row_keys, qualities, mix, np.array([document.get(mix.priority_field) for document in documents], np.float32))
+    return priority_keys(row_keys, qualities, mix, np.array([document.get(PRIORITY_FIELDS.get(mix.priority)) for document in documents], np.float32))
 
 
 def units_of(documents: list[dict]) -> np.ndarray:

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UsageError
+from pipeline.standard_output import printing
 from transforms.compare_runs import ABSENT, FATE_SCHEMA, PART_DOCUMENTS, PUBLISHED, Move, compare_parts, spill_fates
 from transforms.human_rows import COPY_FIELD
 from transforms.storage import open_arrow, write_whole
@@ -46,10 +47,11 @@ def run_diff(parsed: Namespace) -> dict[str, Any]:
                 for batch in part.moved.to_batches(1_000):
                     file.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in batch.to_pylist())
     found = describe_diff(moves, manifests)
-    if parsed.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        print_diff(found, runs)
+    with printing(f"the documents that moved are in {parsed.moved}" if parsed.moved else ""):
+        if parsed.json:
+            print(json.dumps(found, indent=2, ensure_ascii=False))
+        else:
+            print_diff(found, runs)
     return found
 
 

@@ -11,13 +11,22 @@ from pipeline.errors import BooksDoNotBalance, UsageError
 from pipeline.ledger_commit import release
 from pipeline.ledger_queries import show_ledger, trace_id, trace_text
 from pipeline.ledger_upkeep import compact_ledger, verify_ledger, withdraw
+from pipeline.standard_output import printing
 from transforms.ledger_files import WITHDRAWN
+
+_DONE = {
+    "withdraw": "the documents are withdrawn; to repeat it changes nothing, and prints what holds them",
+    "compact": "the ledger is compacted",
+    "release": "the run was brought to an end",
+}
+"""What stands of a command whose result could not be printed."""
 
 
 def run_ledger_command(parsed: argparse.Namespace) -> Any:
     """Runs one command of `headwater ledger`, prints its result and returns it. Raises UsageError, BooksDoNotBalance or LedgerConflict."""
     result = _run(parsed)
-    print(json.dumps(result, indent=2, ensure_ascii=False) if parsed.json else "\n".join(_lines(parsed.ledger_command, result)))
+    with printing(_DONE.get(parsed.ledger_command, "")):
+        print(json.dumps(result, indent=2, ensure_ascii=False) if parsed.json else "\n".join(_lines(parsed.ledger_command, result)))
     if parsed.ledger_command == "verify" and result["faults"]:
         raise BooksDoNotBalance(f"{parsed.ledger}: ledger and published shards do not agree in {len(result['faults']):,} places")
     return result

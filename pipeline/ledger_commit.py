@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, PARTITIONED_BY, Snapshot, deltalake, open_table, place, snapshot_of
+from pipeline.ledger_history import runs_of
 from pipeline.ledger_records import PendingRun, forget_record, hold_record, list_records, read_record, run_number, try_lock
 from pipeline.publishing import published_manifest
 from transforms.find_earlier import EARLIER_SCHEMA, PASS_KEYS, LedgerReading, Probes, find_earlier, make_probes
@@ -138,12 +139,16 @@ def commit_withdrawal(url: str, run_id: str, files: Sequence[LedgerFile]) -> Non
     raise LedgerConflict(f"{url}: other runs kept committing; nothing was withdrawn, do it again")
 
 
-def find_conflicts(url: str, run: PendingRun, base: Sequence[LedgerFile], now: Snapshot) -> pa.Table:
-    """Synthetic text of `run` that is among the rows added to the ledger since it held the files `base`: `EARLIER_SCHEMA`."""
+def find_conflicts(url: str, run: PendingRun, base: Sequence[LedgerFile], since: int, now: Snapshot) -> pa.Table:
+    """Synthetic text of `run` that is among the rows added to the ledger since version `since`, which held the files `base`: `EARLIER_SCHEMA`."""
     known = {file.path for file in base}
     added = [file for file in now.of_kinds([SYNTHETIC]) if file.path not in known]
     own = [file for file in run.files if file.kind == SYNTHETIC]
-    reading = now.reading([SYNTHETIC], run.ignored_runs)
+    ignored = run.ignored_runs
+    if known - {file.path for file in now.files}:
+        # Compaction put rows that this run has seen into new files. What it may use again is no conflict.
+        ignored = (*ignored, *(one.run_id for one in runs_of(open_table(url)) if one.version <= since))
+    reading = now.reading([SYNTHETIC], ignored)
     reading = replace(reading, files=tuple(added))
     found = []
     for number, file in enumerate(own if added else ()):
@@ -158,8 +163,7 @@ def find_conflicts(url: str, run: PendingRun, base: Sequence[LedgerFile], now: S
 def _claim(url: str, run: PendingRun) -> None:
     library, own = deltalake(), run_number(run.run_id)
     give_up = time.monotonic() + WAIT_SECONDS
-    base = _files_at(url, run.base_version)
-    checked: tuple[LedgerFile, ...] = base
+    checked, since = _files_at(url, run.base_version), run.base_version
     while True:
         table = open_table(url)
         holder = table.transaction_version(CLAIM) or 0
@@ -169,7 +173,7 @@ def _claim(url: str, run: PendingRun) -> None:
             _wait_for(url, holder, give_up)
             continue
         now = snapshot_of(table, url)
-        conflicts = find_conflicts(url, run, checked, now)
+        conflicts = find_conflicts(url, run, checked, since, now)
         if conflicts.num_rows:
             row = conflicts.slice(0, 1).to_pylist()[0]
             count = len(set(conflicts["address"].to_pylist()))
@@ -177,7 +181,7 @@ def _claim(url: str, run: PendingRun) -> None:
                 f"while this run was deciding, run {row['run_id']} published some of the same synthetic text for cycle {row['cycle']!r} "
                 f"({count:,} documents, such as {row['id']!r}). Nothing was published; run again: it will leave them out."
             )
-        checked = now.files
+        checked, since = now.files, now.version
         about = {"headwater": {"event": "claim", "run": run.run_id, "cycle": run.cycle, "output": run.output}}
         with contextlib.suppress(library.exceptions.CommitFailedError):
             _write(table, [], {CLAIM: own}, about)

@@ -40,6 +40,7 @@ from pipeline.recipe import Recipe, check_rule_sources, default_tables, load_rec
 from pipeline.recipe_flags import overrides_of
 from pipeline.run_facts import RunFacts
 from pipeline.shuffle_size import pieces_of_shards, pieces_of_splits, size_shuffles
+from pipeline.standard_output import printing
 from transforms.inputs import InputError
 from transforms.scored_shards import read_scored_columns, read_scored_metadata
 from transforms.storage import beam_filesystems, is_local, join_path, open_binary
@@ -110,14 +111,15 @@ def run_command(parsed: Namespace, command_line: tuple[str, ...]) -> dict[str, A
         manifest_path = join_path(output, "manifest.json") if output else folders.manifest
         with contextlib.closing(open_binary(manifest_path)) as file:
             manifest = json.loads(file.read())
-    print_funnel(manifest)
-    if "cycle" in manifest:
-        # Imported here: a run without memory needs none of it.
-        from pipeline.cycle_report import render_report
-
-        print(render_report(manifest["cycle"]))
     elapsed = time.monotonic() - began
-    print(f"Published to {output} in {elapsed:,.1f} s." if output else f"Nothing was written: this is a plan, made in {elapsed:,.1f} s.")
+    with printing(f"the dataset is published at {output}, whole; manifest.json there has every figure of the report" if output else ""):
+        print_funnel(manifest)
+        if "cycle" in manifest:
+            # Imported here: a run without memory needs none of it.
+            from pipeline.cycle_report import render_report
+
+            print(render_report(manifest["cycle"]))
+        print(f"Published to {output} in {elapsed:,.1f} s." if output else f"Nothing was written: this is a plan, made in {elapsed:,.1f} s.")
     return manifest
 
 

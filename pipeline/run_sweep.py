@@ -26,6 +26,7 @@ from pipeline.folders import Folders
 from pipeline.plot_sweep import check_matplotlib, plot_sweep
 from pipeline.recipe import Recipe
 from pipeline.run import decide_again, detector_thresholds, remix_recipe, scored_shards
+from pipeline.standard_output import printing
 from pipeline.sweep import Sweep, SweepRow, check_output, combinations, parse_sweep, print_sweep, with_values, write_sweep
 from transforms.decisions import recall_decisions
 from transforms.records import ScoredShard
@@ -67,13 +68,16 @@ def run_sweep(parsed: Namespace, command_line: tuple[str, ...]) -> list[SweepRow
     figures = [found[number] for number in range(len(settings))]
     diversity = _measure([one.sample for one in figures], {shard.index: shard for shard in shards}, parsed)
     ordered = [SweepRow(*row) for row in zip(settings, figures, diversity, strict=True)]
-    print_sweep(sweeps, ordered)
+    # The files first: they stand whatever becomes of what is printed.
     if parsed.sweep_output:
         write_sweep(parsed.sweep_output, sweeps, ordered)
     if parsed.sweep_plot:
         plot_sweep(parsed.sweep_plot, sweeps, ordered)
-    said = f"{len(ordered):,} settings planned in {time.monotonic() - began:,.1f} s; nothing was published."
-    Console().print(said, highlight=False, soft_wrap=True)
+    written = [path for path in (parsed.sweep_output, parsed.sweep_plot) if path]
+    with printing(f"the sweep is in {' and '.join(written)}" if written else ""):
+        print_sweep(sweeps, ordered)
+        said = f"{len(ordered):,} settings planned in {time.monotonic() - began:,.1f} s; nothing was published."
+        Console().print(said, highlight=False, soft_wrap=True)
     return ordered
 
 

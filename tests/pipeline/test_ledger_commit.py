@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ledger_commit
+from pipeline import ledger_commit, ledger_upkeep
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, open_ledger, open_table
 from pipeline.ledger_commit import is_committed, publish_and_commit, recover, release, settle
@@ -140,6 +140,22 @@ def test_text_that_another_run_published_meanwhile_is_not_published_again(ledger
         publish_and_commit(str(ledger), run, publisher(tmp_path / "slow", "slow"))
     assert not assert_consistent(ledger, tmp_path / "slow", run)
     assert not (tmp_path / "slow").exists()
+
+
+def test_compaction_makes_no_conflict_of_what_was_there_before_and_hides_none_of_what_was_not(ledger, tmp_path):
+    """Where `max_synthetic_uses` allows a second use, a run holds text that it knows to be published: compaction moves that into files that it has not seen."""
+    shared, late = texts("shared", 5), texts("late", 3)
+    commit(ledger, tmp_path / "first", texts("a", 20) + shared, "first")
+    commit(ledger, tmp_path / "second", texts("b", 20), "second", "c2")
+    again = pending(ledger, tmp_path / "again", stage(ledger, texts("c", 20) + shared, "again", "c3"), "again", "c3")
+    stale = pending(ledger, tmp_path / "stale", stage(ledger, texts("d", 20) + shared + late, "stale", "c3"), "stale", "c3")
+    commit(ledger, tmp_path / "fast", texts("e", 20) + late, "fast", "c3")
+    assert ledger_upkeep.compact_ledger(str(ledger))["files_after"] < len(data_files(ledger))
+    publish_and_commit(str(ledger), again, publisher(tmp_path / "again", "again"))
+    assert assert_consistent(ledger, tmp_path / "again", again)
+    with pytest.raises(LedgerConflict, match=r"run (again|fast) published some of the same synthetic text for cycle 'c3' \(8 documents, "):
+        publish_and_commit(str(ledger), stale, publisher(tmp_path / "stale", "stale"))
+    assert not assert_consistent(ledger, tmp_path / "stale", stale)
 
 
 def test_runs_with_other_texts_or_the_same_human_ones_both_end_committed(ledger, tmp_path):

@@ -100,7 +100,7 @@ def admit_run(scored: Iterable[SplitScored], recipe: Recipe, folders: Folders) -
 def admit_mix(cuts: MixCuts, recipe: Recipe, folders: Folders) -> MixCuts:
     """Refuses the run if quota, wanted size, groups and reserved places cannot all be had, unless the user chose to shrink.
 
-    Also if a group names a field that neither a column nor any record has.
+    Also if a group names a field that neither a column nor any record has, or if groups overlap in too many ways.
     """
     unmet = refusal_of_mix(cuts.plan, recipe)
     if unmet is not None:
@@ -112,6 +112,8 @@ def refusal_of_mix(plan: MixPlan, recipe: Recipe) -> QuotaUnmet | UsageError | N
     """What a run stops with whose mix is `plan`; None where it may go on."""
     if plan.missing_fields:
         return UsageError(_unknown_fields(recipe, plan.missing_fields))
+    if plan.refused:
+        return UsageError(f"{plan.refused}. Nothing was published.")
     if not plan.is_unmet:
         return None
     return QuotaUnmet(f"{'; '.join(plan.shortages)}. Nothing was published. {_what_helps(recipe)}")

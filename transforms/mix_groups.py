@@ -21,7 +21,7 @@ from transforms.mix_steps import Amount
 from transforms.place_mix import MixCuts
 from transforms.plan_groups import WINDOW_DOCUMENTS, CellPlan, is_relaxed, plan_cells
 from transforms.plan_mix import GroupOutcome, MixPlan, ReservedGroup, warn_of_loss, warn_of_shards
-from transforms.survey_cells import CELL_BIN_BITS, CellCuts, cell_steps, missing_fields, step_bins
+from transforms.survey_cells import CELL_BIN_BITS, CellCuts, cell_steps, missing_fields, step_bins, too_many_cells
 from transforms.survey_mix import Request, Selection, join_documents
 
 OPEN_DOCUMENTS = 20_000
@@ -38,6 +38,8 @@ class SoughtCells:
     """The plan over lumps; None where all documents are asked for."""
     bins: np.ndarray
     """int64: codes of the bins whose documents are asked for."""
+    refused: str = ""
+    """Why no mix can be planned at all, in words: `plan` then takes nothing of any cell. Empty: one can."""
 
 
 def ask_for_cells(sought: SoughtCells) -> Request:
@@ -46,8 +48,11 @@ def ask_for_cells(sought: SoughtCells) -> Request:
 
 
 def seek_cells(histogram: np.ndarray, settings: MixSettings) -> SoughtCells:
-    """Plans over the lumps of the histogram, and asks for the documents near the cuts. Raises ValueError for too many cells."""
+    """Plans over the lumps of the histogram, and asks for the documents near the cuts."""
     steps = cell_steps(histogram, join_documents([]))
+    if refused := too_many_cells(histogram):
+        # Said by the plan: an error would reach the command line as one of Beam's, without what a user is to do.
+        return SoughtCells(histogram, _take_nothing(steps), np.empty(0, np.int64), refused)
     if steps.totals[:, DOCUMENTS].sum() <= OPEN_DOCUMENTS:
         return SoughtCells(histogram, None, step_bins(steps, np.arange(len(steps.cells))))
     plan = plan_cells(steps, settings)
@@ -71,7 +76,7 @@ def select_cells(sought: SoughtCells, documents: Iterable[np.ndarray], baseline:
     """The exact selection, from the documents that `seek_cells` asked for; `baseline` is that of the mix without groups."""
     steps = cell_steps(sought.histogram, join_documents(documents))
     plan = sought.plan
-    if plan is None or is_relaxed(cell_steps(sought.histogram, join_documents([])), settings):
+    if plan is None or (not sought.refused and is_relaxed(cell_steps(sought.histogram, join_documents([])), settings)):
         plan = plan_cells(steps, settings, plan)
     places = steps.documents_within(plan.amounts[:, DOCUMENTS])
     taken = steps.prefix(places)
@@ -92,7 +97,7 @@ def select_cells(sought: SoughtCells, documents: Iterable[np.ndarray], baseline:
         promises=plan.promises,
     )
     missing = missing_fields(sought.histogram, named_fields(settings.groups)) if len(steps.cells) else ()
-    made = _describe(plan, taken, steps, baseline.plan, settings, missing)
+    made = replace(_describe(plan, taken, steps, baseline.plan, settings, missing), refused=sought.refused)
     return Selection(made, None, None, None, None, None, cells=cuts, baseline=baseline)
 
 
@@ -124,6 +129,10 @@ def state_groups(cuts: MixCuts, histogram: np.ndarray, sought: SoughtCells) -> M
         of = table.of_bit(place)
         reserved.append(ReservedGroup(reserve.name, reserve.documents, int(available[of, 0].sum()), int(published[of, 0].sum())))
     return replace(cuts, plan=replace(plan, groups=tuple(groups), reserved=tuple(reserved)))
+
+
+def _take_nothing(steps: CellSteps) -> CellPlan:
+    return CellPlan(np.zeros((len(steps.patterns), len(UNITS)), np.int64), 0, None, Amount(), ())
 
 
 def _describe(plan: CellPlan, taken: np.ndarray, steps: CellSteps, baseline: MixPlan, settings: MixSettings, missing: tuple[str, ...]) -> MixPlan:

@@ -94,7 +94,7 @@ class _Planner:
         self.in_documents = counts_documents_only(settings)
         self.is_lumped = relaxed is None and is_relaxed(steps, settings)
         self.is_small = len(steps.cells) <= EXACT_DOCUMENTS
-        self.size: int | None = None
+        self.size: tuple[int, int] | None = None
         self.alone, self.widening = False, 1
         self.all = np.ones(len(steps.patterns), np.int64)
         whole = self.cells.amounts[:, [self.unit]]
@@ -111,14 +111,14 @@ class _Planner:
         return made
 
     def _plan_once(self) -> CellPlan:
-        wanted, conflict = self._wanted(self.cells), None
-        kept = self._hardened(0)
+        kept, conflict = self._hardened(0), None
         found = self._best(kept, 0)
+        self.size = self._nearest_size(found.amounts)
         unsharded = self._in_order(found.amounts)
         shards = self._count_shards(unsharded)
         if self.relaxed is not None:
             conflict = self.relaxed.conflict
-        elif not self._keeps_all([*self.promises, wanted], found.amounts):
+        elif not self._keeps_all([*self.promises, self._wanted(self.cells)], found.amounts):
             conflict = explain_conflict(
                 self.cells, lambda cells: [*make_promises(cells, self.settings), self._wanted(cells)], self.settings, self._keeps
             )
@@ -153,26 +153,22 @@ class _Planner:
         return all((_loosened(promise) if self.is_lumped else promise).is_kept(_floor(amounts)) for promise in promises)
 
     def _wanted(self, cells: Cells) -> Promise:
-        """The wanted size as a least one: what the sizes alone would let in, but for one document in tokens and bytes."""
+        """The wanted size as a least one."""
         named, everything = sizes_of(self.settings), np.ones(len(cells.patterns), np.int64)
         something = Row(-everything, DOCUMENTS, -1)
-        if not named:
-            return Promise("publishing anything", (something,))
         if self.size is None:
-            self.size = self._most_by_size(named)
-        return Promise("reaching " + " or ".join(f"{key} = {most:,}" for key, _, most in named), (Row(-everything, self.size_unit, -self.size), something))
+            return Promise("publishing anything", (something,))
+        unit, least = self.size
+        return Promise("reaching " + " or ".join(f"{key} = {most:,}" for key, _, most in named), (Row(-everything, unit, -least), something))
 
-    def _most_by_size(self, named: list[tuple[str, int, int]]) -> int:
-        if all(unit == self.size_unit for _, unit, _ in named):
-            most = min([int(self.cells.amounts[:, self.size_unit].sum()), *(most for _, _, most in named)])
-        else:
-            mixer = relaxed_program(self.steps, self.unit, self.densities)
-            program = mixer.program.copy()
-            for _, unit, limit in named:
-                mixer.hold(program, Row(self.all, unit, limit))
-            values = program.solve(*self._objective(mixer, self.all, self.size_unit), maximise=True)
-            most = int(mixer.amounts(values)[:, self.size_unit].sum() + 1e-6)
-        return most if self.in_documents else max(0, most - self.cells.largest_of(self.all > 0, self.size_unit))
+    def _nearest_size(self, amounts: np.ndarray) -> tuple[int, int] | None:
+        """Unit and least number of the size that a mix is nearest to: what it alone would let in, but for one document where tokens or bytes count."""
+        present, sizes = self.cells.amounts.sum(axis=0).tolist(), []
+        for _, unit, limit in sizes_of(self.settings):
+            most = min(limit, present[unit])
+            least = most if self.in_documents else max(0, most - self.cells.largest_of(self.all > 0, unit))
+            sizes.append((float(amounts[:, unit].sum() + 1) / (least + 1), unit, least))
+        return max(sizes)[1:] if sizes else None
 
     def _hardened(self, shards: int) -> list[Promise]:
         """The promises, with least numbers that cannot all be had lowered to what can; sets aside other text where files cannot carry any."""

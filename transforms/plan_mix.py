@@ -169,6 +169,8 @@ class MixPlan:
     """Where groups are asked for: why promises and wanted size cannot all be had."""
     missing_fields: tuple[str, ...] = ()
     """Fields of the records that groups name and no document has: slips, for which a run is refused."""
+    refused: str = ""
+    """Why no mix with these groups can be planned, in words without a full stop, for which a run is refused; empty: one can."""
 
     @property
     def is_unmet(self) -> bool:
@@ -178,6 +180,8 @@ class MixPlan:
     @property
     def shortages(self) -> tuple[str, ...]:
         """What cannot be had, in sentences without a full stop: human text, fresh text, reserved places."""
+        if self.refused:
+            return (self.refused,)
         first = () if self.shortage is None else (self.shortage.sentence,)
         if self.conflict is not None:
             return (self.conflict.sentence,)

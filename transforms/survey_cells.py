@@ -97,18 +97,24 @@ def missing_fields(histogram: np.ndarray, fields: Sequence[str]) -> tuple[str, .
     return tuple(name for place, name in enumerate(fields) if counts.get(-1 - place, 0) == 0)
 
 
+def too_many_cells(histogram: np.ndarray) -> str:
+    """A sentence without a full stop where there are more cells than can be planned; empty: there are not."""
+    count = len(np.unique(histogram[histogram[:, 0] >= 0, 0] >> CELL_BIN_BITS))
+    if count <= MOST_CELLS:
+        return ""
+    return (
+        f"groups: the documents are of groups and reserves in {count:,} different ways, and at most {MOST_CELLS:,} can be planned; "
+        "give fewer groups, or groups that overlap less"
+    )
+
+
 def cell_steps(histogram: np.ndarray, documents: np.ndarray) -> CellSteps:
     """The cells by (key, address), with gathered documents in the place of their bins.
 
-    Raises ValueError for too many cells, and RuntimeError if the documents are not all those of their bins.
+    Raises RuntimeError if the documents are not all those of their bins.
     """
     rows = histogram[histogram[:, 0] >= 0]
     patterns = np.unique(rows[:, 0] >> CELL_BIN_BITS)
-    if len(patterns) > MOST_CELLS:
-        raise ValueError(
-            f"groups: the documents are of groups and reserves in {len(patterns):,} different ways, and at most {MOST_CELLS:,} can be planned; "
-            "give fewer groups, or groups that overlap less"
-        )
     codes = (documents[:, 0].astype(np.int64) << CELL_BIN_BITS) | (documents[:, 1] >> np.uint64(64 - CELL_BIN_BITS)).astype(np.int64)
     is_opened = np.isin(rows[:, 0], codes)
     opened = np.stack([np.ones(len(documents), np.int64), documents[:, 3].astype(np.int64), documents[:, 4].astype(np.int64)], axis=1)

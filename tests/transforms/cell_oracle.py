@@ -101,6 +101,12 @@ class Oracle:
         limited = [unit for unit, most in enumerate((self.settings.max_documents, self.settings.max_tokens)) if most is not None]
         return limited[0] if len(limited) == 1 else self.unit
 
+    def reached(self) -> np.ndarray:
+        """Whether each mix comes to one of the sizes, or to all that there is, but for one document."""
+        sizes = [(unit, most) for unit, most in enumerate((self.settings.max_documents, self.settings.max_tokens)) if most is not None]
+        totals = [(self.amount(self.everything, unit), most, self.largest[unit]) for unit, most in sizes]
+        return np.logical_or.reduce([total >= min(most, total.max()) - largest for total, most, largest in totals])
+
     def wanted(self) -> tuple[str, np.ndarray]:
         """The wanted size as a promise: what the sizes alone let in, but for one document where text is in lumps."""
         limits = {name: keeps for name, keeps in self.promises().items() if name.startswith("max_")}

@@ -102,8 +102,10 @@ def check_plan(mix: MixSettings, steps, exact_units=(0, 1, 2)) -> None:
         best = all_kept & (total == total[chosen])
         assert other[chosen] >= other[best].max() - (0 if unit == oracle.unit else 14)
     if mix.max_documents is not None and mix.max_tokens is not None:
-        # How much two sizes in two units let in is estimated, and nothing is claimed of it here.
-        assert plan.conflict is not None or plan.amounts.any()
+        # Of two sizes either may be what ends the mix: reaching one, to the document, is enough.
+        reached = oracle.reached() & (oracle.amount(oracle.everything, 0) >= 1)
+        assert plan.conflict is None or not (all_kept & reached)[chosen], plan.conflict
+        assert plan.conflict is not None or (all_kept & reached).any()
         return
     is_had = (all_kept & wanted).any()
     assert (plan.conflict is None) == is_had, (plan.conflict, is_had)

@@ -75,13 +75,13 @@ def test_opened_bins_become_their_documents_and_the_others_stay_lumps(documents,
 def test_a_cut_within_a_lump_is_refused_and_measured_in_proportion():
     steps = cell_steps(surveyed([(0, 0, 10, 30), (0, 1, 20, 50)], 1), np.empty((0, 5), np.uint64))
     assert steps.of_documents(np.array([1])).tolist() == [[1, 15, 40]]
-    with pytest.raises(RuntimeError, match="^mix: a cut of a cell lies in a bin that was not opened$"):
+    with pytest.raises(RuntimeError, match=r"^mix: a cut of a cell lies in a bin that was not opened$"):
         steps.documents_within(np.array([1]))
 
 
 def test_documents_that_changed_underway_are_noticed():
     histogram = surveyed([(0, 0, 10, 30), (0, 1, 20, 50)], 1)
-    with pytest.raises(RuntimeError, match="^mix: 1 documents gathered where 2 were counted; a decided shard changed underway$"):
+    with pytest.raises(RuntimeError, match=r"^mix: 1 documents gathered where 2 were counted; a decided shard changed underway$"):
         cell_steps(histogram, np.array([[0, 0, 0, 10, 30]], np.uint64))
 
 
@@ -113,7 +113,7 @@ def test_a_cut_takes_what_comes_before_its_place_and_all_of_a_whole_cell(documen
 @pytest.mark.parametrize("patterns", [[], [0], [0, 9]])
 def test_a_cell_that_was_never_counted_is_a_fault(patterns):
     made = cuts(patterns, [0] * len(patterns), [0] * len(patterns), [True] * len(patterns))
-    with pytest.raises(RuntimeError, match="^mix: a document is of a cell that was not counted; a decided shard changed underway$"):
+    with pytest.raises(RuntimeError, match=r"^mix: a document is of a cell that was not counted; a decided shard changed underway$"):
         made.takes(np.array([4]), np.zeros(1, np.uint64), np.zeros(1, np.uint64))
     assert made.takes(np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.uint64)).tolist() == []
 

@@ -33,7 +33,9 @@ def table_lines(section: str, rows: Mapping[str, object]) -> list[str]:
     """One Markdown table: a row for each of `rows`, a column for each of their cells, in the order in which they first come."""
     cells = {name: row if isinstance(row, Mapping) else {"value": row} for name, row in rows.items()}
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
-    table = [[section.replace("_", " "), *columns]] + [[name, *(write_cell(row.get(column)) for column in columns)] for name, row in cells.items()]
+    table = [[section.replace("_", " "), *columns], *([name, *(write_cell(row.get(column)) for column in columns)] for name, row in cells.items())]
+    # Names come from the sets' own records: a line of its own or a bar in one must not end a cell.
+    table = [[" ".join(text.split()).replace("|", "\\|") for text in row] for row in table]
     widths = [max(len(row[place]) for row in table) for place in range(len(columns) + 1)]
     lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in table]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

@@ -46,6 +46,7 @@ FIGURES = {
     "self_repetition": "repetition",
 }
 """What a setting yields, each with its title in the table."""
+_SOURCE = "source:"
 EXPLANATION = (
     "sources: how many equally large ones would be as mixed. Variety, on up to 2,048 excerpts of equal length: compression (bytes over compressed bytes) "
     "and repetition (4-grams shared with other texts) rise, distinct 2 (different word pairs) falls, as text repeats itself."
@@ -156,9 +157,12 @@ def write_sweep(path: str, sweeps: Sequence[Sweep], rows: Sequence[SweepRow]) ->
             return
         flat = [_flat(record) for record in records]
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(dict.fromkeys(name for record in flat for name in record)), restval=0, lineterminator="\n")
+        # What one setting has and another has not: no documents of that source, but no figure of variety.
+        names = dict.fromkeys(name for record in flat for name in record)
+        absent = {name: 0 if name.startswith(_SOURCE) else "" for name in names}
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(flat)
+        writer.writerows(absent | record for record in flat)
         file.write(text.getvalue().encode())
 
 
@@ -232,4 +236,4 @@ def _record(sweeps: Sequence[Sweep], row: SweepRow) -> dict[str, Any]:
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     flat = {**record["settings"], **{name: value for name, value in record.items() if name not in ("settings", "diversity", "sources", "shortages")}}
     flat |= {name if end == "value" else f"{name}.{end}": held for name, one in record["diversity"].items() for end, held in one.items()}
-    return flat | {f"source:{name}": count for name, count in record["sources"].items()} | {"shortages": "; ".join(record["shortages"])}
+    return flat | {f"{_SOURCE}{name}": count for name, count in record["sources"].items()} | {"shortages": "; ".join(record["shortages"])}

@@ -6,16 +6,18 @@ import io
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifiers.diversity import Figure
 from pipeline import run_sweep
 from pipeline.__main__ import main
 from pipeline.cycle_report import intervals_of, join_surveys, survey_shard
 from pipeline.errors import UsageError
-from pipeline.sweep import FIGURES, Sweep, combinations, parse_sweep
+from pipeline.sweep import FIGURES, Sweep, SweepRow, combinations, parse_sweep, write_sweep
 from tests.conftest import WITHOUT_DETECTOR, inputs, published
 from tests.texts import documents, write_jsonl
 from transforms.sample_texts import DIVERSITY
@@ -191,3 +193,29 @@ def test_without_matplotlib_the_error_has_the_install_line_before_any_work(headw
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ran = headwater("plan", f"--scored={scored}", "--sweep=seed=1,2", f"--sweep_plot={tmp_path}/a.svg")
     assert ran.code == 2 and 'pip install "headwater[plot]"' in ran.err
+
+
+# What is written
+
+
+def row(value, documents, sources, diversity):
+    """A row of a sweep with the figures that are written of it."""
+    selected = SimpleNamespace(documents=documents, tokens=10 * documents, bytes=40 * documents)
+    plan = SimpleNamespace(selected=selected, human_share=0.5, num_shards=1, shortages=("too little text", "no room") if documents == 0 else ())
+    figures = SimpleNamespace(plan=plan, mean_quality=None, effective_sources=None, sources=tuple(sources.items()))
+    return SweepRow((value,), figures, diversity)
+
+
+def test_a_csv_leaves_out_the_figures_that_a_setting_has_not_and_counts_absent_sources_as_0(tmp_path):
+    """A zero would be read as text that is not varied at all."""
+    sweeps = [Sweep("mix.max_documents", "max_documents", ("9", "0"))]
+    rows = [row("9", 9, {"web": 9}, {"compression_ratio": Figure(2.5, 2.0, 3.0, 8)}), row("0", 0, {"books, old": 0}, {})]
+    write_sweep(str(tmp_path / "s.csv"), sweeps, rows)
+    full, empty = csv.DictReader((tmp_path / "s.csv").read_text().splitlines())
+    assert (full["compression_ratio"], full["compression_ratio.low"], full["source:web"], full["source:books, old"]) == ("2.5", "2.0", "9", "0")
+    assert (empty["compression_ratio"], empty["compression_ratio.low"], empty["source:web"], empty["source:books, old"]) == ("", "", "0", "0")
+    assert (empty["human_share"], empty["mean_quality"], empty["shortages"]) == ("", "", "too little text; no room")
+    write_sweep(str(tmp_path / "s.json"), sweeps, rows)
+    stored = json.loads((tmp_path / "s.json").read_text())
+    assert stored[0]["diversity"] == {"compression_ratio": {"value": 2.5, "low": 2.0, "high": 3.0}} and stored[1]["diversity"] == {}
+    assert stored[1]["settings"] == {"mix.max_documents": "0"} and stored[1]["shortages"] == ["too little text", "no room"]

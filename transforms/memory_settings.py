@@ -30,6 +30,6 @@ def read_date(text: str) -> datetime.datetime:
     """A date as a datetime in UTC. Raises ValueError if it is none."""
     try:
         found = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.replace(tzinfo=found.tzinfo or datetime.UTC).astimezone(datetime.UTC)
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"ledger.fresh_after = {text!r}: must be a date such as 2025-06-01") from error
-    return found.replace(tzinfo=found.tzinfo or datetime.UTC).astimezone(datetime.UTC)

@@ -60,9 +60,12 @@ def _read_about(path: str) -> tuple[dict, pq.FileMetaData]:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: is not a whole Parquet file ({error})") from error
     metadata = parquet.metadata or {}
-    if METADATA_KEY not in metadata:
+    try:
+        found = json.loads(metadata.get(METADATA_KEY, b"null"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "format" not in found:
         raise ValueError(f"{path}: is not a scored shard of Headwater; give the scored/ folder that `headwater curate` left")
-    found = json.loads(metadata[METADATA_KEY])
     if found["format"] != FORMAT:
         raise ValueError(f"{path}: has the layout {found['format']}, this version reads {FORMAT}; score again with `headwater curate`")
     return found, parquet

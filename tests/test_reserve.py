@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.__main__ import main
@@ -118,3 +119,39 @@ def test_the_fresh_share_may_be_one_of_the_whole(headwater, scored, tmp_path):
     assert "fresh share of all documents: 0.5000, at least 0.5 promised" in ran.out
     ran = headwater("remix", *flags, f"--output={tmp_path}/three", "--max_documents=100")
     assert ran.code == 4 and "too little fresh human text: at min_fresh_human 0.5 of the whole, " in ran.err
+
+
+def test_repeats_reserves_and_a_ledger_hold_together_in_every_file(headwater, scored, tmp_path):
+    """52 human texts, each up to three times, beside places of support in three files whose quota counts tokens; twice, against a ledger."""
+    pytest.importorskip("deltalake")
+    flags = [f"--scored={scored}", "--human_quota=0.7", "--quota_unit=tokens", "--max_documents=150", "--num_shards=3", "--max_human_repeats=3"]
+    flags += ["--reserve=task.support=24", "--on_shortage=shrink"]
+    synthetic, support_before = [], set()
+    for cycle, more in (("c1", ["--min_fresh_human=0.4"]), ("c2", [])):
+        for name, path in (("here", []), ("graph", ["--job_name=asks-for-beam"])):
+            ran = headwater("remix", *flags, *more, *path, f"--ledger={tmp_path}/{name}", f"--cycle={cycle}", f"--output={tmp_path}/{name}-{cycle}")
+            assert ran.code == 0, ran.err
+        output = tmp_path / f"here-{cycle}"
+        assert published(output) == published(tmp_path / f"graph-{cycle}") and rejected(output) == rejected(tmp_path / f"graph-{cycle}")
+        rows, manifest = published(output).to_pylist(), json.loads((output / "manifest.json").read_text())
+        pairs = {(row["id"], row["copy"]) for row in rows}
+        assert len(pairs) == len(rows) and {row["copy"] for row in rows if row["origin"] != "human"} == {0}
+        assert all(row["copy"] == 0 or (row["id"], row["copy"] - 1) in pairs for row in rows)
+        # A place is for a document, not for its repeats; all human documents go before any second copy.
+        documents_of = {row["id"]: row for row in rows}
+        support = {name for name, row in documents_of.items() if row["task"] == "support"}
+        left = 32 - len(support_before)
+        assert manifest["reserve"] == [{"name": "task.support", "reserved": 24, "available": left, "published": len(support)}]
+        assert len(support) >= min(24, left) and ("24 places are reserved" in ran.out) == (left < 24)
+        support_before |= {name for name in support if documents_of[name]["origin"] != "human"}
+        human = [row["id"] for row in documents_of.values() if row["origin"] == "human"]
+        assert len(human) == 52 and manifest["repeats"]["rows"] == len(rows) - len(documents_of) > 0
+        for path in (output / "data").glob("*.parquet"):
+            held = pq.read_table(path, columns=["origin", "tokens"]).to_pylist()
+            assert 10 * sum(row["tokens"] for row in held if row["origin"] == "human") >= 7 * sum(row["tokens"] for row in held) > 0
+        assert len(list((output / "data").glob("*.parquet"))) == 3
+        assert manifest["ledger"]["rows"] == len(documents_of)
+        for account in manifest["accounts"]:
+            assert account["read"] == sum(account["published"].values()) + sum(entry["documents"] for entry in account["rejected"])
+        synthetic.append(documents_of.keys() - set(human))
+    assert synthetic[0] and synthetic[1] and not synthetic[0] & synthetic[1]

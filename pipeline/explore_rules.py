@@ -6,7 +6,6 @@ The same function judges as in a run (`transforms.judge_documents`), so these co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +108,3 @@ def margin_of_detector(judged: Judged) -> np.ndarray:
     """float64 (documents): the detector's threshold for the text's length less its score, below 0 where it is flagged; nan where it is not judged."""
     margin = judged.limits.astype(np.float64) - judged.ai_probability
     return np.where(judged.verified, margin, np.nan)
-
-
-def numeric_rules(columns: ScoredColumns, rules: Sequence[Rule]) -> list[Rule]:
-    """The rules that bound a number."""
-    return [rule for rule in rules if (rule.min is not None or rule.max is not None) and columns.is_numeric(rule.field)]

@@ -113,7 +113,9 @@ def test_shares_counted_from_files_hold_to_a_document_in_a_unit_of_lumps(remix, 
 @pytest.mark.parametrize("unit", ["documents", "tokens"])
 @pytest.mark.parametrize(("documents", "tokens"), [(60, 1_000_000), (1_000, 6_000), (60, 7_500)])
 def test_of_two_sizes_the_tighter_one_is_reached_and_neither_is_passed(remix, unit, documents, tokens):
-    output = remix("out", f"--quota_unit={unit}", f"--max_documents={documents}", f"--max_tokens={tokens}", f"--group={SUPPORT}; share=0.5", "--num_shards=2")
+    output = remix(
+        "out", f"--quota_unit={unit}", f"--max_documents={documents}", f"--max_tokens={tokens}", f"--group={SUPPORT}; share=0.5", "--num_shards=2"
+    )
     rows = published(output)
     used, largest = sum(rows["tokens"].to_pylist()), max(rows["tokens"].to_pylist())
     assert rows.num_rows <= documents and used <= tokens

@@ -143,5 +143,5 @@ def test_decisions_that_are_let_go_are_deleted_but_never_those_of_the_run(corpus
 
 
 def test_a_decision_that_is_refused_says_why_in_the_words_of_a_run(tmp_path):
-    with pytest.raises(UsageError, match="^--scored=.*nowhere: holds no scored shards"):
+    with pytest.raises(UsageError, match=r"^--scored=.*nowhere: holds no scored shards"):
         Deciding(["plan", f"--scored={tmp_path}/nowhere"], str(tmp_path / "work")).wait()

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UsageError
-from pipeline.standard_output import printing
+from pipeline.standard_output import plain_console, printing
 from transforms.compare_runs import ABSENT, FATE_SCHEMA, PART_DOCUMENTS, PUBLISHED, Move, compare_parts, spill_fates
 from transforms.human_rows import COPY_FIELD
 from transforms.storage import open_arrow, write_whole
@@ -91,7 +91,7 @@ def describe_diff(moves: Mapping[Move, int], manifests: list[Mapping[str, Any]])
 
 def print_diff(found: Mapping[str, Any], runs: tuple[str, str], console: Console | None = None) -> None:
     """Prints what `describe_diff` found."""
-    console = console or Console(width=None if Console().is_terminal else 120)
+    console = console or plain_console(120)
     for one in found["settings"]:
         console.print(f"{one['key']}: {json.dumps(one['was'])} -> {json.dumps(one['now'])}", highlight=False, soft_wrap=True)
     (before, after), (name, other) = found["published"], runs

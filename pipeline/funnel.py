@@ -12,13 +12,14 @@ from rich.table import Table
 
 from pipeline.decontamination import evaluation_sentences
 from pipeline.prevalence import prevalence_sentences
+from pipeline.standard_output import plain_console
 
 ORIGINS = ("human", "synthetic", "unknown")
 
 
 def print_funnel(manifest: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the funnel of a run from its manifest, one column for each declared origin."""
-    console = console or Console(width=None if Console().is_terminal else 100)
+    console = console or plain_console(100)
     origins = [origin for origin in ORIGINS if any(account["declared_origin"] == origin for account in manifest["accounts"])]
     table = Table(title=None, box=None, pad_edge=False, header_style="bold")
     table.add_column("")

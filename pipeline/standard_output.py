@@ -1,6 +1,6 @@
-"""What happens when standard output cannot be written: a full disk behind `> FILE`, or a reader such as `head` that has gone.
+"""Standard output: text as it is, and what happens when it cannot be written (a full disk behind `> FILE`, or a reader such as `head` that has gone).
 
-Python would end with exit code 120 at its very end, or in the middle of a report with an error that reads as if the run had failed.
+There Python would end with exit code 120 at its very end, or in the middle of a report with an error that reads as if the run had failed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ import os
 import sys
 from collections.abc import Iterator
 
+from rich.console import Console
+
 from pipeline.errors import HeadwaterError, what_it_says
+
+
+def plain_console(width_elsewhere: int) -> Console:
+    """A console that prints text as it is: `[b]` in a path, a predicate or a value of a record is no mark-up. As wide as the terminal, or as said."""
+    return Console(width=None if Console().is_terminal else width_elsewhere, markup=False)
 
 
 @contextlib.contextmanager

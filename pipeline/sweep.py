@@ -18,7 +18,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -28,6 +28,7 @@ from classifiers.diversity import Figure
 from pipeline.errors import UsageError
 from pipeline.recipe import default_tables
 from pipeline.recipe_flags import recipe_flags
+from pipeline.standard_output import plain_console
 from transforms.storage import write_whole
 from transforms.sweep_mix import MixFigures
 
@@ -47,6 +48,8 @@ FIGURES = {
 }
 """What a setting yields, each with its title in the table."""
 _SOURCE = "source:"
+_MOST_DIGITS = 30
+"""Before or behind the point of a number of a range."""
 EXPLANATION = (
     "sources: how many equally large ones would be as mixed. Variety, on up to 2,048 excerpts of equal length: compression (bytes over compressed bytes) "
     "and repetition (4-grams shared with other texts) rise, distinct 2 (different word pairs) falls, as text repeats itself."
@@ -121,7 +124,7 @@ def with_values(parsed: Namespace, sweeps: Sequence[Sweep], values: Sequence[str
 
 def print_sweep(sweeps: Sequence[Sweep], rows: Sequence[SweepRow], console: Console | None = None) -> None:
     """Prints the table: one line a setting, with a bar of its documents; settings that a run would refuse say so below."""
-    console = console or Console(width=None if Console().is_terminal else 160)
+    console = console or plain_console(160)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for sweep in sweeps:
         table.add_column(sweep.shown, justify="right")
@@ -206,10 +209,13 @@ def _shown(value: float | None) -> str:
 
 def _range(text: str, parts: Iterable[str]) -> tuple[str, ...]:
     try:
-        first, last, step = (Decimal(part.strip()) for part in parts)
+        first, last, step = numbers = [Decimal(part.strip()) for part in parts]
+        # Written out, as settings are, a larger one would fill the memory.
+        if any(abs(number.adjusted()) > _MOST_DIGITS for number in numbers):
+            raise ValueError(f"more than {_MOST_DIGITS} digits")
         # Raises InvalidOperation for NaN and infinity as well.
         count = int((last - first) / step) + 1
-    except (InvalidOperation, ZeroDivisionError, OverflowError, ValueError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise UsageError(f"--sweep={text}: FROM:TO:STEP must be three numbers with a step other than 0, such as 0.3:0.9:0.1") from error
     if count < 1 or (last - first) / step < 0 or count > MOST_SETTINGS:
         raise UsageError(f"--sweep={text}: has no values or more than {MOST_SETTINGS:,}; FROM:TO:STEP must lead from FROM to TO")

@@ -88,6 +88,21 @@ def test_a_reader_that_has_gone_leaves_no_exit_code_of_the_interpreter_s_own(cur
     assert ran.stderr.count("\n") == 1 and published(tmp_path / "piped").num_rows > 0
 
 
+def test_brackets_are_text_wherever_they_stand(headwater, capfd, curated, tmp_path):
+    """In a reserved value, a predicate, a value of a sweep and a path; taken for mark-up they would not be printed."""
+    scored, shrunk = f"--scored={curated}/out/scored", "--on_shortage=shrink"
+    said = headwater("plan", scored, "--reserve=task.[code]=2", shrunk).out
+    assert "task.[code]" in said
+    odd = "--group=odd=id != '[bold]h[/x]'; min_share=0.1"
+    other = tmp_path / "run[b]"
+    assert headwater("remix", scored, odd, "--seed=9", f"--output={other}", shrunk).code == 0
+    assert main(["diff", f"{curated}/out", str(other)]) == 0
+    said = capfd.readouterr().out
+    assert "[bold]h[/x]" in said and f"{other} " in said
+    said = headwater("plan", scored, odd, "--sweep", "mix.groups.odd.where=id != '[red]',id == '[/x]'").out
+    assert "[red]" in said and "[/x]" in said
+
+
 def test_an_error_that_is_not_of_the_output_passes_through():
     with pytest.raises(HeadwaterError, match="other"), printing("done"):
         raise HeadwaterError("other")

@@ -103,6 +103,8 @@ def test_reserved_places_can_be_swept(headwater, scored, tmp_path):
         (["--sweep=human_quota=0.5,,0.6"], "has an empty value or one twice"),
         (["--sweep=human_quota=0:1:0"], "a step other than 0"),
         (["--sweep=human_quota=a:b:c"], "must be three numbers"),
+        (["--sweep=seed=1e999999999:1e999999999:1"], "must be three numbers"),
+        (["--sweep=seed=1:2:1e-999999"], "must be three numbers"),
         (["--sweep=human_quota=1:0:0.1"], "must lead from FROM to TO"),
         (["--sweep=human_qota=0.5"], "'human_qota' is no flag and no key of the recipe; did you mean 'human_quota'?"),
         (["--sweep=mix.human_qota=0.5"], "mix.human_qota: no such key; did you mean 'human_quota'?"),

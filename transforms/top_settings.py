@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from classifiers.nearest import did_you_mean
+from transforms.group_settings import exact_fraction
 from transforms.mix_settings import RESERVE_FIELDS
 
 TOP_GROUPS = ("origin", *RESERVE_FIELDS)
@@ -66,6 +67,6 @@ def parse_share(value: object, key: str) -> Fraction:
     try:
         if isinstance(value, bool):
             raise ValueError
-        return Fraction(text.removesuffix("%").strip()) / 100 if text.endswith("%") else Fraction(text)
+        return exact_fraction(text.removesuffix("%").strip()) / 100 if text.endswith("%") else exact_fraction(text)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{key} = {value!r}: must be a share above 0, at most 1, such as 10%, 0.1 or 1/10") from error

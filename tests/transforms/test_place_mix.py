@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.mix_documents import decisions_of, make_documents
-from transforms import survey_mix
+from transforms import place_mix, survey_mix
 from transforms.apply_mix import apply_mix
 from transforms.find_cuts import cuts_of_tables
 from transforms.mix_settings import MixSettings
@@ -136,3 +136,43 @@ def test_an_unopened_bin_is_an_error_not_a_guess():
         histogram = np.array([[0, 10, 10, 10], [1 << survey_mix.BIN_BITS, 10, 10, 10]])
         plan = plan_mix(np.tile([1, 1, 1], (10, 1)), np.tile([1, 1, 1], (10, 1)), MixSettings(human_quota="0.5", num_shards=2))
         place_human(histogram, [], Selection(plan, None, None, None, None, None))
+
+
+def lumped(human: list[int], lumps: list[tuple[int, int]], mix: MixSettings):
+    """A histogram of human documents, one a bin, and of lumps of (documents, tokens) of other text; and the placement of the human ones."""
+    histogram = histogram_of(human, [tokens for _, tokens in lumps])
+    histogram[len(human) :, 1] = [count for count, _ in lumps]
+    units = [
+        np.array([(1, tokens, tokens) for tokens in human]),
+        np.concatenate([np.tile([1, size // count, size // count], (count, 1)) for count, size in lumps]),
+    ]
+    selection = Selection(plan_mix(*units, mix), None, None, None, None, None)
+    return histogram, place_human(histogram, documents_in(histogram, seek_human(histogram, selection).bins), selection)
+
+
+def test_two_documents_in_the_bin_where_a_shard_begins_are_asked_for():
+    """A boundary at the very beginning of a bin is named by the first of its documents; one of a bin of one document is known."""
+    mix = MixSettings(human_quota="0.5", quota_unit="tokens", num_shards=2)
+    bins = [OTHER << survey_mix.BIN_BITS | index for index in range(3)]
+    for lumps, wanted in (([(1, 4), (2, 4)], bins[1:2]), ([(1, 4), (1, 4)], []), ([(1, 6), (1, 2)], bins[:1]), ([(2, 6), (1, 2)], bins[:1])):
+        histogram, placement = lumped([4, 4], lumps, mix)
+        assert seek_other(histogram, placement).bins.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("lumps", "said"),
+    [([(1, 4), (2, 4)], "a boundary between other documents lies"), ([(1, 6), (1, 2)], "a document that straddles shards lies")],
+)
+def test_a_boundary_in_a_bin_that_was_not_opened_is_an_error_in_other_text_too(lumps, said):
+    histogram, placement = lumped([4, 4], lumps, MixSettings(human_quota="0.5", quota_unit="tokens", num_shards=2))
+    with pytest.raises(RuntimeError, match=said):
+        place_other(histogram, [], placement)
+
+
+def test_of_documents_across_boundaries_reserved_ones_choose_first_then_the_largest_and_each_the_tightest_room():
+    sizes, caps, used = np.array([5, 6, 2, 4]), (8, 7), np.array([2, 0])
+    places, nothing = np.arange(4), np.zeros(4, bool)
+    # 6 fits the room of 6 exactly; 5 takes 5 of 7, and 2 what is left; nothing is left for 4.
+    assert place_mix._fit(places, sizes, nothing, used, caps).tolist() == [1, 0, 1, -1]
+    # The reserved 4 goes first, into the tighter room, and the 6 into the other: no room for 5 then.
+    assert place_mix._fit(places, sizes, np.array([False, False, False, True]), used, caps).tolist() == [-1, 1, 0, 0]

@@ -43,8 +43,9 @@ BATCH_DOCUMENTS = 1_000
 KERNELS = ("size", "gopher_quality", "gopher_repetition", "quality", "content_hash", "signature")
 """Scorers without a model: what the goal of 200 microseconds is about."""
 CONTAMINATION, MASKING = "contamination", "mask_personal_data"
-EVERY = (*SCORER_NAMES, *OPTIONAL_SCORERS, CONTAMINATION, MASKING)
-"""`--scorers all`: every scorer there is, decontamination, and the masking of personal data, which is done as documents are published."""
+EVERY = tuple(name for name in (*SCORER_NAMES, *OPTIONAL_SCORERS, CONTAMINATION, MASKING) if name != "embedding")
+"""`--scorers all`: every kernel, decontamination, and the masking of personal data, which is done as documents are published. An embedding is a model, of
+some 0.1 CPU-s a document: `python -m benchmarks.semantic` measures it."""
 ITEM_WORDS = 60
 """Words of an evaluation item, about those of a question of MMLU with its choices."""
 WORD = re.compile(r"\w+")

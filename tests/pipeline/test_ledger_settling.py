@@ -8,8 +8,8 @@ import pytest
 from pipeline import ledger_commit
 from pipeline.errors import LedgerConflict
 from pipeline.ledger import CLAIM, open_ledger, open_table
-from pipeline.ledger_commit import commit_withdrawal, find_conflicts, is_committed, publish_and_commit, release, settle
-from pipeline.ledger_records import hold_record, read_record, run_number
+from pipeline.ledger_commit import commit_withdrawal, find_conflicts, is_committed, publish_and_commit, recover, release, settle
+from pipeline.ledger_records import hold_record, list_records, read_record, run_number
 from tests.pipeline.ledgers import KEYS, commit, ids_of, pending, publisher, stage, texts
 
 pytest.importorskip("deltalake")
@@ -86,9 +86,18 @@ def test_of_several_records_the_named_run_is_released(ledger, tmp_path):
     for run in runs:
         with hold_record(str(ledger), run):
             pass
-    assert release(str(ledger), "two").startswith("run two ended before it published")
-    assert [read_record(str(ledger), run_number(run.run_id)) is None for run in runs] == [False, True, False]
-    assert [all(path.exists() for path in files_of(ledger, run)) for run in runs] == [True, False, True]
+    number = list_records(str(ledger))[-1]
+    last = next(run for run in runs if run_number(run.run_id) == number)
+    assert release(str(ledger), last.run_id).startswith(f"run {last.run_id} ended before it published")
+    assert [read_record(str(ledger), run_number(run.run_id)) is None for run in runs] == [run is last for run in runs]
+    assert [all(path.exists() for path in files_of(ledger, run)) for run in runs] == [run is not last for run in runs]
+
+
+def test_a_record_that_goes_while_it_is_looked_at_is_nobodys_to_settle(ledger, tmp_path, monkeypatch):
+    with hold_record(str(ledger), make(ledger, tmp_path, "run-1")):
+        pass
+    monkeypatch.setattr(ledger_commit, "read_record", lambda *_: None)
+    assert recover(str(ledger)) == []
 
 
 def test_a_record_that_cannot_be_written_leaves_no_rows_behind(ledger, tmp_path, monkeypatch):

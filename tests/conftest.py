@@ -89,3 +89,12 @@ def published(output: Path):
 def rejected(output: Path):
     """All rejected rows."""
     return pa.concat_tables([pq.read_table(path) for path in sorted((Path(output) / "rejected").glob("*.parquet"))])
+
+
+@pytest.fixture(scope="session")
+def forty_of_each(tmp_path_factory) -> list[str]:
+    """Flags of `curate` that name forty human and forty synthetic documents in several splits. Not to be changed."""
+    folder = tmp_path_factory.mktemp("inputs")
+    human = write_jsonl(folder / "h.jsonl", documents("h", range(40)))
+    synthetic = write_jsonl(folder / "s.jsonl", documents("s", range(100, 140)))
+    return [f"--human=h={human}", f"--synthetic=s={synthetic}", "--split_bytes=8000", WITHOUT_DETECTOR]

@@ -78,18 +78,10 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> list[str]:
-    folder = tmp_path_factory.mktemp("inputs")
-    human = write_jsonl(folder / "h.jsonl", documents("h", range(40)))
-    synthetic = write_jsonl(folder / "s.jsonl", documents("s", range(100, 140)))
-    return [f"--human=h={human}", f"--synthetic=s={synthetic}", "--split_bytes=8000", WITHOUT_DETECTOR]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, inputs) -> dict[str, dict]:
+def runs(tmp_path_factory, forty_of_each) -> dict[str, dict]:
     """What each run of the program left, by command and act."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(MODULES), json.dumps(inputs)]
+    arguments = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(MODULES), json.dumps(forty_of_each)]
     ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

@@ -17,9 +17,8 @@ import pytest
 from pipeline.ledger import open_ledger, open_table
 from pipeline.ledger_commit import publish_and_commit, recover
 from pipeline.publishing import published_manifest
-from tests.conftest import WITHOUT_DETECTOR, published
+from tests.conftest import published
 from tests.pipeline.ledgers import KEYS, ids_of, pending, publisher, stage, texts
-from tests.texts import documents, write_jsonl
 from tests.transforms.reading import plan, spill
 from transforms.storage import write_whole
 
@@ -64,19 +63,11 @@ def limit_files(max_bytes: int) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> list[str]:
-    folder = tmp_path_factory.mktemp("inputs")
-    human = write_jsonl(folder / "h.jsonl", documents("h", range(40)))
-    synthetic = write_jsonl(folder / "s.jsonl", documents("s", range(100, 140)))
-    return [f"--human=h={human}", f"--synthetic=s={synthetic}", "--split_bytes=8000", WITHOUT_DETECTOR]
-
-
-@pytest.fixture(scope="module")
-def curated(tmp_path_factory, inputs) -> Path:
+def curated(tmp_path_factory, forty_of_each) -> Path:
     from pipeline.__main__ import main
 
     output = tmp_path_factory.mktemp("curated") / "out"
-    assert main(["curate", *inputs, f"--output={output}", "--workers=0", "--progress=none"]) == 0
+    assert main(["curate", *forty_of_each, f"--output={output}", "--workers=0", "--progress=none"]) == 0
     return output
 
 
@@ -118,9 +109,9 @@ def test_a_remix_whose_files_may_not_grow_leaves_the_dataset_before_it(headwater
 
 
 @pytest.mark.parametrize("free_bytes", [60_000, 200_000, 420_000], ids=["score", "decide", "publish"])
-def test_a_curation_on_a_full_disk_publishes_nothing_and_says_where_it_was(headwater, disk, inputs, free_bytes):
+def test_a_curation_on_a_full_disk_publishes_nothing_and_says_where_it_was(headwater, disk, forty_of_each, free_bytes):
     with leave_free(disk, free_bytes):
-        ran = headwater("curate", *inputs, f"--output={disk}/curated")
+        ran = headwater("curate", *forty_of_each, f"--output={disk}/curated")
     assert ran.code == 1 and "No space left on device" in ran.err and f"{disk}/.curated.staging-" in ran.err
     assert "Traceback" not in ran.err
     assert [name for name in os.listdir(disk) if "curated" in name] == []
